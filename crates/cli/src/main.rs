@@ -1,0 +1,3 @@
+//! `temblor`: arguments, terminal, exit codes.
+
+fn main() {}

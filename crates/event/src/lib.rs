@@ -1,0 +1,132 @@
+//! The run vocabulary.
+//!
+//! Everything that happens during a run is an [`Event`]: a time from one clock and a body that
+//! says what happened. Producers (load, faults, probes, checks) only append; the judge and the
+//! reports read. This crate knows nothing of how an event came to be or what is made of it.
+//!
+//! Times are CLOCK_MONOTONIC nanoseconds, the clock eBPF programs use ([`clock::now_ns`]). The
+//! run's first event, [`RunStarted`], ties that clock to wall time.
+
+pub mod clock;
+mod condition;
+mod fault;
+mod load;
+mod run;
+mod tcp;
+mod watch;
+
+pub use condition::{Condition, Expectation, Figure, Op, Unit};
+pub use fault::{Effect, EffectPart, FaultEffect, FaultInjected, FaultReverted};
+pub use load::{
+    LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
+};
+pub use run::{
+    Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, RunEnded,
+    RunStarted, TargetSeen,
+};
+pub use tcp::{
+    Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
+};
+pub use watch::{
+    CheckResult, Cost, CounterRead, CounterWhen, Gauge, Hook, ProbeCost, ProbeLost, ProbeStatus,
+    ProgramCost,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this vocabulary. A reader refuses a run whose first event names a higher one.
+pub const SCHEMA: u32 = 1;
+
+/// One thing that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub t_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+impl Event {
+    /// An event that happens now.
+    #[must_use]
+    pub fn now(body: impl Into<Body>) -> Self {
+        Self { t_ns: clock::now_ns(), body: body.into() }
+    }
+
+    /// An event at a time that was measured elsewhere (by the kernel, or by a load worker).
+    #[must_use]
+    pub fn at(t_ns: u64, body: impl Into<Body>) -> Self {
+        Self { t_ns, body: body.into() }
+    }
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $name:ident($type:ty) = $tag:literal,)+) => {
+        /// What happened. The JSON field `event` carries the name given here.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "event")]
+        pub enum Body {
+            $($(#[$doc])* #[serde(rename = $tag)] $name($type),)+
+        }
+
+        $(impl From<$type> for Body {
+            fn from(body: $type) -> Self {
+                Self::$name(body)
+            }
+        })+
+    };
+}
+
+bodies! {
+    /// The first event of every run.
+    RunStarted(RunStarted) = "run.started",
+    /// A target or a lab service as it was found at the start.
+    TargetSeen(TargetSeen) = "run.target",
+    /// A phase begins or ends.
+    Phase(PhaseMark) = "run.phase",
+    /// The run was cut short.
+    Aborted(Aborted) = "run.aborted",
+    /// Something of ours was still there after everything had been undone.
+    LeftBehind(LeftBehind) = "run.left_behind",
+    /// The last event of a run that came to its end.
+    RunEnded(RunEnded) = "run.ended",
+    /// A fault is in place.
+    FaultInjected(FaultInjected) = "fault.injected",
+    /// A reading of the fault's counters while it is in place.
+    FaultEffect(FaultEffect) = "fault.effect",
+    /// A fault is undone.
+    FaultReverted(FaultReverted) = "fault.reverted",
+    /// One second of load, complete.
+    LoadSecond(LoadSecond) = "load.second",
+    /// The load's closing account.
+    LoadFinished(LoadFinished) = "load.finished",
+    /// One order and its outcome, as the client knows it.
+    Order(OrderOutcome) = "ledger.order",
+    /// Orders as the database has them.
+    LedgerRows(LedgerRows) = "ledger.rows",
+    /// The database was read to the end (or could not be).
+    LedgerRead(LedgerRead) = "ledger.read",
+    /// A check's answer.
+    Check(CheckResult) = "check",
+    /// A figure of the target's that goes up and down, read from the target.
+    Gauge(Gauge) = "gauge",
+    /// A counter kept by somebody else, read before and after.
+    Counter(CounterRead) = "counter",
+    /// A probe is attached: which hooks it uses and what it cannot see.
+    ProbeStatus(ProbeStatus) = "probe.status",
+    /// A probe lost events.
+    ProbeLost(ProbeLost) = "probe.lost",
+    /// What a probe's programs cost.
+    ProbeCost(ProbeCost) = "probe.cost",
+    /// What the instrument itself cost.
+    Cost(Cost) = "cost",
+    /// A TCP connection changed its state.
+    TcpState(TcpStateChange) = "tcp.state",
+    /// A TCP segment was sent again.
+    TcpRetransmit(TcpRetransmit) = "tcp.retransmit",
+    /// A reset was sent or received.
+    TcpReset(TcpReset) = "tcp.reset",
+    /// Round-trip times over a window, aggregated in the kernel.
+    TcpRtt(TcpRtt) = "tcp.rtt",
+}

@@ -1,0 +1,143 @@
+//! The run itself: its beginning, its phases, its end.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Expectation;
+
+/// The first event: what is to be done, where, and how the clock relates to wall time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// [`crate::SCHEMA`] of the writer.
+    pub schema: u32,
+    /// Version of the program that wrote the run.
+    pub temblor: String,
+    /// The experiment's name.
+    pub name: String,
+    /// The experiment's title.
+    pub title: String,
+    /// Wall time at this event's `t_ns`, nanoseconds since 1970, UTC.
+    pub wall_unix_ns: u64,
+    /// Seeds every random choice of the run.
+    pub seed: u64,
+    /// The machine.
+    pub host: HostFacts,
+    /// The phases as planned, in order.
+    pub phases: Vec<PhasePlan>,
+    /// The load as planned.
+    pub load: Option<LoadPlan>,
+    /// What "steady" means.
+    pub steady_state: Vec<Expectation>,
+    /// How long steadiness must last to count, nanoseconds.
+    pub steady_hold_ns: u64,
+    /// What the run is judged by.
+    pub expect: Vec<Expectation>,
+    /// Names of the gauges that must be back at their baseline's greatest value for the system
+    /// to be steady: backlogs.
+    pub backlogs: Vec<String>,
+}
+
+/// The machine a run was made on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct HostFacts {
+    /// `uname -r`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub arch: String,
+    /// The distribution's own name for itself.
+    pub distribution: String,
+    /// Processors online.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// `v1`, `v2` or `hybrid`.
+    pub cgroups: String,
+}
+
+/// What a phase is to the judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PhaseRole {
+    /// Before the first fault.
+    Baseline,
+    /// A fault is in place.
+    Fault,
+    /// After the last fault.
+    Recovery,
+}
+
+/// A phase as planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhasePlan {
+    /// Its name in the experiment.
+    pub name: String,
+    /// What it is to the judge.
+    pub role: PhaseRole,
+    /// Its length, nanoseconds; the greatest length if `until_steady`.
+    pub for_ns: u64,
+    /// It ends as soon as the system is steady.
+    pub until_steady: bool,
+}
+
+/// The load as planned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadPlan {
+    /// The profile's name.
+    pub profile: String,
+    /// Requests per second.
+    pub rate_per_second: f64,
+    /// `constant` or `poisson`.
+    pub arrivals: String,
+    /// How long a request may take before its outcome is unsure, nanoseconds from planned send.
+    pub timeout_ns: u64,
+    /// Where it goes.
+    pub url: String,
+}
+
+/// A target, or a service of the lab, as it was found when the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSeen {
+    /// The names it has in the experiment (`api`, `db`); empty for a lab service not named there.
+    pub aliases: Vec<String>,
+    /// The service, container or process name, used in every event that is attributed to it.
+    pub service: String,
+    /// Its processes.
+    pub pids: Vec<u32>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Inode of its network namespace.
+    pub netns: u64,
+}
+
+/// A phase begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseMark {
+    /// The phase's name.
+    pub phase: String,
+    /// What it is to the judge.
+    pub role: PhaseRole,
+    /// True at its start, false at its end.
+    pub starts: bool,
+}
+
+/// The run was cut short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aborted {
+    /// `interrupted by SIGINT`, the abort condition with its figure, or what went wrong.
+    pub why: String,
+}
+
+/// Something of ours was still there after everything had been undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// What, where, and how to remove it.
+    pub what: String,
+}
+
+/// The last event of a run that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnded {}

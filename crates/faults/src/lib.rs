@@ -1,0 +1,1 @@
+//! Faults: applied, proven by a counter, undone.

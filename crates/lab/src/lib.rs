@@ -1,0 +1,1 @@
+//! The built-in lab: services in their own namespaces and cgroups.

@@ -1,0 +1,1 @@
+//! Open-loop traffic and the client's own ledger.

@@ -1,0 +1,1 @@
+//! The experiment file: parsed, validated, described by a JSON Schema.

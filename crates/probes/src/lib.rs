@@ -1,0 +1,1 @@
+//! Kernel evidence: eBPF probes, one folder each.

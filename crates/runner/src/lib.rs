@@ -1,0 +1,1 @@
+//! Carries an experiment out: load, fault, probes, checks, into a run directory.

@@ -1,0 +1,1 @@
+//! The exchange's HTTP wire types and error codes.

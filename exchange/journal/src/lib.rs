@@ -1,0 +1,1 @@
+//! An append-only journal with group commit.

@@ -1,0 +1,1 @@
+//! The order book: pure, deterministic, integer ticks.

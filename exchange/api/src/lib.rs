@@ -1,1 +1,26 @@
 //! The exchange's HTTP wire types and error codes.
+//!
+//! What a client may send, what makes an order valid, and what is answered. The crate
+//! knows nothing of HTTP servers, journals or databases: it turns bytes already parsed
+//! as JSON into an order the exchange can take, or into an error with a code.
+
+mod answer;
+mod error;
+mod order;
+mod symbol;
+
+pub use answer::{
+    BookLevel, BookView, MarketView, OrderList, OrderStatus, OrderView, PriceView, Readiness,
+    ReadyState, SymbolList,
+};
+pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
+pub use order::{
+    AUTO_KEY_PREFIX, ClientKey, KEY_LENGTH_MAX, OrderKind, OrderRequest, PRICE_TICKS_MAX,
+    QUANTITY_LOTS_MAX, Side, USER_ID_LENGTH_MAX, ValidOrder, validate,
+};
+pub use symbol::{SYMBOL_COUNT, SYMBOLS, Symbol};
+
+/// The header that marks who sent an order; the value `simulator` is the only one with a meaning.
+pub const CHANNEL_HEADER: &str = "x-order-channel";
+/// The header that carries a client order id beside or instead of the body's.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";

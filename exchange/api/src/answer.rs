@@ -1,0 +1,167 @@
+//! What is answered when all went well.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Side;
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OrderStatus {
+    /// In the book, nothing traded yet.
+    Open,
+    /// In the book, a part has traded.
+    PartiallyFilled,
+    /// All of it has traded.
+    Filled,
+    /// Ended before all of it traded: by its user, or because a market order found no
+    /// (more) counterpart, or would have traded with its own user's order.
+    Cancelled,
+}
+
+impl OrderStatus {
+    /// As on the wire and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::PartiallyFilled => "PARTIALLY_FILLED",
+            Self::Filled => "FILLED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Still in the book.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Open | Self::PartiallyFilled)
+    }
+}
+
+/// An order: the answer to `POST`, `GET` and `DELETE`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// The exchange's name for it.
+    pub order_id: String,
+    /// The client's name for it, or one made up by the exchange.
+    pub client_order_id: String,
+    /// Where it stood: in the answer to `POST` when it was accepted, else now.
+    pub status: OrderStatus,
+    /// The same as a sentence.
+    pub message: String,
+    /// Who trades.
+    pub user_id: String,
+    /// What is traded.
+    pub symbol: String,
+    /// Which way.
+    pub side: Side,
+    /// `LIMIT` or `MARKET`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Lots ordered.
+    pub quantity: u64,
+    /// Limit in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<u64>,
+    /// Lots traded.
+    pub filled_quantity: u64,
+    /// When the exchange took it, in milliseconds since 1970.
+    pub created_at_ms: u64,
+}
+
+/// The answer to `GET /api/orders`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderList {
+    /// At most as many as asked for.
+    pub orders: Vec<OrderView>,
+    /// How many are held in memory in all.
+    pub total: usize,
+}
+
+/// One price of a book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookLevel {
+    /// Ticks.
+    pub price: u64,
+    /// Lots waiting there.
+    pub quantity: u64,
+    /// Orders waiting there.
+    pub orders: usize,
+}
+
+/// The answer to `GET /api/orderbook/:symbol`; best prices first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookView {
+    /// What is traded.
+    pub symbol: String,
+    /// Buyers, highest first.
+    pub bids: Vec<BookLevel>,
+    /// Sellers, lowest first.
+    pub asks: Vec<BookLevel>,
+    /// The price of the latest trade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_price: Option<u64>,
+    /// When the book last changed, in milliseconds since 1970; 0 before its first order.
+    pub updated_at: u64,
+}
+
+/// What a service can do for its clients now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyState {
+    /// All is well.
+    Ready,
+    /// It works, but something it depends on does not.
+    Degraded,
+    /// It refuses work.
+    Refusing,
+}
+
+/// The answer to `GET /ready`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// In one word.
+    pub status: ReadyState,
+    /// Each dependency: `ok`, or what is wrong with it.
+    pub dependencies: BTreeMap<String, String>,
+    /// Why work is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to the market simulator's `GET /api/price/:symbol`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceView {
+    /// What is traded.
+    pub symbol: String,
+    /// Ticks.
+    pub price: u64,
+    /// Milliseconds since 1970.
+    pub updated_at: u64,
+}
+
+/// The answer to the market simulator's `GET /api/market/:symbol`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketView {
+    /// What is traded.
+    pub symbol: String,
+    /// Ticks.
+    pub price: u64,
+    /// The price the walk returns to, in ticks.
+    pub reference_price: u64,
+    /// The lowest price since the start, in ticks.
+    pub low: u64,
+    /// The highest price since the start, in ticks.
+    pub high: u64,
+    /// Milliseconds since 1970.
+    pub updated_at: u64,
+}
+
+/// The answer to the market simulator's `GET /api/symbols`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolList {
+    /// Their names.
+    pub symbols: Vec<String>,
+}

@@ -1,0 +1,304 @@
+//! Orders as they arrive and orders as they are taken.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ApiError, ErrorCode, Symbol};
+
+/// The longest client order id.
+pub const KEY_LENGTH_MAX: usize = 128;
+/// The longest user id.
+pub const USER_ID_LENGTH_MAX: usize = 64;
+/// The largest quantity of one order.
+pub const QUANTITY_LOTS_MAX: u64 = 1_000_000_000;
+/// The highest price of a limit order.
+pub const PRICE_TICKS_MAX: u64 = 1_000_000_000;
+/// Client order ids that the exchange makes up for orders sent without one begin with this.
+pub const AUTO_KEY_PREFIX: &str = "auto:";
+
+// Price times quantity is summed in 64 bits further on.
+const _: () = assert!(QUANTITY_LOTS_MAX.checked_mul(PRICE_TICKS_MAX).is_some());
+
+/// Which way an order goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Side {
+    /// The user pays.
+    Buy,
+    /// The user is paid.
+    Sell,
+}
+
+impl Side {
+    /// As on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "BUY",
+            Self::Sell => "SELL",
+        }
+    }
+}
+
+/// What price an order accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderKind {
+    /// Any price; what finds no counterpart at once is cancelled.
+    Market,
+    /// This price in ticks or a better one; the rest waits in the book.
+    Limit {
+        /// The worst price accepted.
+        price_ticks: u64,
+    },
+}
+
+impl OrderKind {
+    /// The `type` on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Market => "MARKET",
+            Self::Limit { .. } => "LIMIT",
+        }
+    }
+
+    /// The limit, if there is one.
+    #[must_use]
+    pub fn price_ticks(self) -> Option<u64> {
+        match self {
+            Self::Market => None,
+            Self::Limit { price_ticks } => Some(price_ticks),
+        }
+    }
+}
+
+/// The body of `POST /api/orders`. Numbers are signed and words are free here, so that a
+/// bad one is answered with its own code and not with a parser's complaint. An unknown
+/// field is refused: an order that silently loses a condition is worse than none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// Who trades.
+    pub user_id: String,
+    /// What is traded.
+    pub symbol: String,
+    /// `BUY` or `SELL`.
+    pub side: String,
+    /// `LIMIT` or `MARKET`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Lots.
+    pub quantity: i64,
+    /// Ticks, for a limit order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<i64>,
+    /// The client's own name for the order, by which a repetition is recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_order_id: Option<String>,
+}
+
+/// A client order id that has been checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientKey(String);
+
+impl ClientKey {
+    /// Printable ASCII without spaces, not empty, not too long, not one of ours.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidClientOrderId`].
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let bad = |message: String| ApiError::new(ErrorCode::InvalidClientOrderId, message);
+        if !is_plain(text, KEY_LENGTH_MAX) {
+            return Err(bad(format!(
+                "a client order id is 1 to {KEY_LENGTH_MAX} printable ASCII characters without spaces"
+            )));
+        }
+        if text.starts_with(AUTO_KEY_PREFIX) {
+            return Err(bad(format!(
+                "client order ids beginning with \"{AUTO_KEY_PREFIX}\" are given by the exchange"
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, owned.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// An order that can be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidOrder {
+    /// Who trades.
+    pub user_id: String,
+    /// What is traded.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// At what price.
+    pub kind: OrderKind,
+    /// Lots, at least one.
+    pub quantity_lots: u64,
+    /// The client's name for it.
+    pub key: Option<ClientKey>,
+}
+
+/// Checks an order as it arrived, with the `Idempotency-Key` header beside it.
+///
+/// # Errors
+/// The first thing that is wrong, with its own code.
+pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<ValidOrder, ApiError> {
+    if !is_plain(&request.user_id, USER_ID_LENGTH_MAX) {
+        return Err(ApiError::new(
+            ErrorCode::InvalidUserId,
+            format!(
+                "user_id is 1 to {USER_ID_LENGTH_MAX} printable ASCII characters without spaces"
+            ),
+        ));
+    }
+    let symbol = Symbol::parse(&request.symbol).ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::UnknownSymbol,
+            format!(
+                "symbol {:?} is not traded here; these are: {}",
+                shortened(&request.symbol),
+                crate::SYMBOLS.map(Symbol::name).join(", ")
+            ),
+        )
+    })?;
+    let side = match request.side.as_str() {
+        "BUY" => Side::Buy,
+        "SELL" => Side::Sell,
+        _ => return Err(ApiError::new(ErrorCode::InvalidSide, "side is BUY or SELL")),
+    };
+    let quantity_lots = in_range(request.quantity, QUANTITY_LOTS_MAX).ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::InvalidQuantity,
+            format!("quantity is a whole number of lots from 1 to {QUANTITY_LOTS_MAX}"),
+        )
+    })?;
+    let kind = match (request.kind.as_str(), request.price) {
+        ("MARKET", None) => OrderKind::Market,
+        ("MARKET", Some(_)) => {
+            return Err(ApiError::new(
+                ErrorCode::PriceNotAllowed,
+                "a MARKET order has no price; send LIMIT to set one",
+            ));
+        }
+        ("LIMIT", None) => {
+            return Err(ApiError::new(
+                ErrorCode::PriceRequired,
+                "a LIMIT order needs a price in ticks",
+            ));
+        }
+        ("LIMIT", Some(price)) => {
+            let price_ticks = in_range(price, PRICE_TICKS_MAX).ok_or_else(|| {
+                ApiError::new(
+                    ErrorCode::InvalidPrice,
+                    format!("price is a whole number of ticks from 1 to {PRICE_TICKS_MAX}"),
+                )
+            })?;
+            OrderKind::Limit { price_ticks }
+        }
+        _ => return Err(ApiError::new(ErrorCode::InvalidType, "type is LIMIT or MARKET")),
+    };
+    let key = match (header_key, request.client_order_id.as_deref()) {
+        (Some(header), Some(body)) if header != body => {
+            return Err(ApiError::new(
+                ErrorCode::KeyMismatch,
+                "the Idempotency-Key header and client_order_id differ; send one, or both alike",
+            ));
+        }
+        (Some(text), _) | (None, Some(text)) => Some(ClientKey::parse(text)?),
+        (None, None) => None,
+    };
+    Ok(ValidOrder { user_id: request.user_id.clone(), symbol, side, kind, quantity_lots, key })
+}
+
+fn is_plain(text: &str, length_max: usize) -> bool {
+    (1..=length_max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn in_range(value: i64, max: u64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|value| (1..=max).contains(value))
+}
+
+/// What a client sent is repeated to it, but not at any length.
+fn shortened(text: &str) -> String {
+    text.chars().take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit() -> OrderRequest {
+        OrderRequest {
+            user_id: "u1".to_owned(),
+            symbol: "BTCUSD".to_owned(),
+            side: "BUY".to_owned(),
+            kind: "LIMIT".to_owned(),
+            quantity: 3,
+            price: Some(5_000_000),
+            client_order_id: None,
+        }
+    }
+
+    fn check(
+        change: impl FnOnce(&mut OrderRequest),
+        header: Option<&str>,
+        expected: Result<(), ErrorCode>,
+    ) {
+        let mut request = limit();
+        change(&mut request);
+        let got = validate(&request, header);
+        assert_eq!(got.map(|_| ()).map_err(|error| error.code), expected, "{request:?}");
+    }
+
+    #[test]
+    fn each_mistake_has_its_code() {
+        use ErrorCode as E;
+        check(|_| (), None, Ok(()));
+        check(|o| o.quantity = 0, None, Err(E::InvalidQuantity));
+        check(|o| o.quantity = -1, None, Err(E::InvalidQuantity));
+        check(|o| o.quantity = i64::MAX, None, Err(E::InvalidQuantity));
+        check(|o| o.quantity = 1_000_000_000, None, Ok(()));
+        check(|o| o.price = None, None, Err(E::PriceRequired));
+        check(|o| o.price = Some(0), None, Err(E::InvalidPrice));
+        check(|o| o.price = Some(-5), None, Err(E::InvalidPrice));
+        check(|o| o.price = Some(1_000_000_001), None, Err(E::InvalidPrice));
+        check(|o| o.kind = "MARKET".into(), None, Err(E::PriceNotAllowed));
+        check(|o| o.kind = "STOP".into(), None, Err(E::InvalidType));
+        check(|o| o.side = "buy".into(), None, Err(E::InvalidSide));
+        check(|o| o.symbol = "DOGEUSD".into(), None, Err(E::UnknownSymbol));
+        check(|o| o.user_id = String::new(), None, Err(E::InvalidUserId));
+        check(|o| o.user_id = "a b".into(), None, Err(E::InvalidUserId));
+        check(|o| o.user_id = "x".repeat(65), None, Err(E::InvalidUserId));
+        check(|o| o.client_order_id = Some("auto:1".into()), None, Err(E::InvalidClientOrderId));
+        check(|o| o.client_order_id = Some("é".into()), None, Err(E::InvalidClientOrderId));
+        check(|_| (), Some(""), Err(E::InvalidClientOrderId));
+        check(|_| (), Some(&"k".repeat(129)), Err(E::InvalidClientOrderId));
+        check(|_| (), Some(&"k".repeat(128)), Ok(()));
+        check(|o| o.client_order_id = Some("a".into()), Some("b"), Err(E::KeyMismatch));
+        check(|o| o.client_order_id = Some("a".into()), Some("a"), Ok(()));
+    }
+
+    #[test]
+    fn a_field_nobody_knows_is_refused() {
+        let text = r#"{"user_id":"u","symbol":"BTCUSD","side":"BUY","type":"MARKET","quantity":1,"stop":5}"#;
+        assert!(serde_json::from_str::<OrderRequest>(text).is_err());
+    }
+
+    #[test]
+    fn the_header_alone_is_a_key() {
+        let order = validate(&limit(), Some("k-1")).map(|order| order.key);
+        assert_eq!(order, ClientKey::parse("k-1").map(Some));
+    }
+}

@@ -1,0 +1,7 @@
+//! Control groups of both versions, alone or side by side.
+
+mod group;
+mod layout;
+
+pub use group::{Group, Limits};
+pub use layout::{Cgroups, Hierarchy, Layout};

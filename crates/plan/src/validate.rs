@@ -1,0 +1,486 @@
+//! From the file as written to an experiment that can be run: names resolve, values fit together.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_saphyr::{Location, Spanned};
+use temblor_event::{Expectation, PhaseRole};
+
+use crate::experiment::{
+    Abort, Check, Counter, Experiment, Fault, Gauge, HttpQuestion, JsonField, Ledger, Load, Metric,
+    Partition, Phase, Side, TargetSelector,
+};
+use crate::problem::{PlanError, Problem};
+use crate::raw::{
+    RawArrivals, RawCheck, RawConditions, RawExperiment, RawFault, RawGauge, RawHttp, RawLedger,
+    RawLoad, RawMetric, RawPartition, RawPhase, RawTarget,
+};
+use crate::{API_VERSION, LABS, LOAD_PROFILES, PROBES};
+
+/// How long steadiness must last where the file does not say.
+const STEADY_HOLD: Duration = Duration::from_secs(3);
+const EVERY: Duration = Duration::from_millis(250);
+const EVERY_MIN: Duration = Duration::from_millis(50);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(30);
+const POSTGRES_PORT: u16 = 5432;
+
+impl Experiment {
+    /// Reads an experiment. `file` is only for the messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with lines.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PlanError> {
+        let raw: RawExperiment = serde_saphyr::from_str(text).map_err(|error| {
+            let error = error.without_snippet();
+            let what = serde_saphyr::UserMessageFormatter.format(error);
+            let problem = match error.location() {
+                Some(location) => Problem::at(location, what),
+                None => Problem { line: 0, column: 0, what, help: None },
+            };
+            PlanError::new(file, text, vec![problem])
+        })?;
+        let mut validator = Validator { problems: Vec::new(), targets: Vec::new() };
+        let experiment = validator.experiment(raw);
+        match experiment {
+            Some(experiment) if validator.problems.is_empty() => Ok(experiment),
+            _ => Err(PlanError::new(file, text, validator.problems)),
+        }
+    }
+}
+
+/// The formatter's trait method, under a name that reads at the call.
+trait Format {
+    fn format(&self, error: &serde_saphyr::Error) -> String;
+}
+
+impl Format for serde_saphyr::UserMessageFormatter {
+    fn format(&self, error: &serde_saphyr::Error) -> String {
+        serde_saphyr::MessageFormatter::format_message(self, error).into_owned()
+    }
+}
+
+struct Validator {
+    problems: Vec<Problem>,
+    targets: Vec<String>,
+}
+
+impl Validator {
+    fn problem(&mut self, at: Location, what: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::at(at, what).help(help));
+    }
+
+    /// None only where the phases are missing; every other problem leaves something to go on with,
+    /// so that all problems are reported at once.
+    fn experiment(&mut self, raw: RawExperiment) -> Option<Experiment> {
+        self.one_of(&raw.api_version, "apiVersion", &[API_VERSION]);
+        self.one_of(&raw.kind, "kind", &["Experiment"]);
+        self.name(&raw.metadata.name);
+        if let Some(lab) = &raw.lab {
+            self.one_of(lab, "lab", LABS);
+        }
+        self.targets = raw.targets.keys().cloned().collect();
+        let targets = raw
+            .targets
+            .into_iter()
+            .map(|(name, target)| (name, self.target_selector(target)))
+            .collect();
+        for probe in &raw.observe {
+            self.one_of(probe, "probe", PROBES);
+        }
+        self.unique("check", raw.checks.iter().map(|c| &c.name));
+        self.unique("gauge", raw.gauges.iter().map(|g| &g.name));
+        self.unique("counter", raw.counters.iter().map(|c| &c.name));
+        let load = raw.load.map(|load| self.load(load));
+        let phases = match raw.phases {
+            Some(phases) => self.phases(phases),
+            None => {
+                self.problems.push(
+                    Problem {
+                        line: 1,
+                        column: 1,
+                        what: "the experiment has no phases".into(),
+                        help: None,
+                    }
+                    .help(
+                        "add `phases:` with at least a baseline and a phase that injects a fault",
+                    ),
+                );
+                return None;
+            }
+        };
+        let phase_names: Vec<String> = phases.iter().map(|p| p.name.clone()).collect();
+        Some(Experiment {
+            title: raw.metadata.title.unwrap_or_else(|| raw.metadata.name.value.clone()),
+            name: raw.metadata.name.value,
+            hypothesis: raw.metadata.hypothesis,
+            lab: raw.lab.map(|l| l.value),
+            targets,
+            steady_state: self.steady_state(raw.steady_state, load.is_some()),
+            steady_hold: raw.steady_hold.map_or(STEADY_HOLD, |d| d.0),
+            load,
+            checks: raw.checks.into_iter().map(|c| self.check(c)).collect(),
+            gauges: raw.gauges.into_iter().map(|g| self.gauge(g)).collect(),
+            counters: raw
+                .counters
+                .into_iter()
+                .map(|c| Counter { name: c.name.value, metric: self.metric(c.prometheus) })
+                .collect(),
+            ledger: raw.ledger.map(|l| self.ledger(l)),
+            phases,
+            observe: raw.observe.into_iter().map(|p| p.value).collect(),
+            abort: self.abort(raw.abort),
+            expect: self.expect(raw.expect, &phase_names),
+        })
+    }
+
+    fn one_of(&mut self, value: &Spanned<String>, what: &str, known: &[&str]) {
+        if !known.contains(&value.value.as_str()) {
+            self.problem(
+                value.referenced,
+                format!("unknown {what} \"{}\"", value.value),
+                format!("known: {}", known.join(", ")),
+            );
+        }
+    }
+
+    fn name(&mut self, name: &Spanned<String>) {
+        let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let text = &name.value;
+        if text.is_empty() || text.len() > 63 || !text.chars().all(ok) || text.starts_with('-') {
+            self.problem(
+                name.referenced,
+                format!("\"{text}\" is not a name for an experiment"),
+                "1 to 63 lower-case letters, digits and dashes, such as network-partition",
+            );
+        }
+    }
+
+    fn unique<'a>(&mut self, what: &str, names: impl Iterator<Item = &'a Spanned<String>>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if !seen.insert(name.value.as_str()) {
+                self.problem(
+                    name.referenced,
+                    format!("there are two {what}s called \"{}\"", name.value),
+                    "give each a name of its own: reports refer to them by name",
+                );
+            }
+        }
+    }
+
+    fn target_selector(&mut self, target: Spanned<RawTarget>) -> TargetSelector {
+        match (target.value.service, target.value.pid) {
+            (Some(service), None) => TargetSelector::Service(service),
+            (None, Some(pid)) => TargetSelector::Pid(pid),
+            _ => {
+                self.problem(
+                    target.referenced,
+                    "a target is found in exactly one way",
+                    "write either {service: NAME} or {pid: NUMBER}",
+                );
+                TargetSelector::Pid(0)
+            }
+        }
+    }
+
+    fn known_target(&mut self, name: &Spanned<String>) -> String {
+        if !self.targets.contains(&name.value) {
+            let known = self.target_names();
+            self.problem(name.referenced, format!("unknown target \"{}\"", name.value), known);
+        }
+        name.value.clone()
+    }
+
+    fn target_names(&self) -> String {
+        if self.targets.is_empty() {
+            "the experiment has no `targets:`".to_owned()
+        } else {
+            format!("the targets are: {}", self.targets.join(", "))
+        }
+    }
+
+    fn load(&mut self, raw: RawLoad) -> Load {
+        self.one_of(&raw.profile, "load profile", LOAD_PROFILES);
+        Load {
+            profile: raw.profile.value,
+            rate_per_second: raw.rate.0,
+            poisson: matches!(raw.arrivals, RawArrivals::Poisson),
+            to: Side { target: self.known_target(&raw.target), port: raw.port.value.0 },
+            timeout: raw.timeout.map_or(LOAD_TIMEOUT, |d| d.0),
+        }
+    }
+
+    fn check(&mut self, raw: RawCheck) -> Check {
+        let every = self.every(raw.every.map(|d| d.0), &raw.name);
+        Check {
+            every,
+            timeout: raw.timeout.map_or(CHECK_TIMEOUT, |d| d.0),
+            http: self.http(raw.http),
+            name: raw.name.value,
+        }
+    }
+
+    fn every(&mut self, every: Option<Duration>, of: &Spanned<String>) -> Duration {
+        let every = every.unwrap_or(EVERY);
+        if every < EVERY_MIN {
+            self.problem(
+                of.referenced,
+                format!("\"{}\" asks more often than every 50ms", of.value),
+                "asking is load too: write `every: 50ms` or more",
+            );
+        }
+        every
+    }
+
+    fn http(&mut self, raw: RawHttp) -> HttpQuestion {
+        let json = raw.json.and_then(|json| {
+            if json.value.len() != 1 {
+                self.problem(
+                    json.referenced,
+                    "a check looks at one JSON field",
+                    "make a check for each field",
+                );
+            }
+            json.value.into_iter().next().map(|(field, equals)| JsonField { field, equals })
+        });
+        HttpQuestion {
+            of: Side { target: self.known_target(&raw.target), port: raw.port.0 },
+            path: raw.path.0,
+            status: raw.status.unwrap_or(200),
+            json,
+        }
+    }
+
+    fn metric(&mut self, raw: RawMetric) -> Metric {
+        Metric {
+            of: Side { target: self.known_target(&raw.target), port: raw.port.0 },
+            path: raw.path.map_or_else(|| "/metrics".to_owned(), |p| p.0),
+            metric: raw.metric,
+            labels: raw.labels,
+        }
+    }
+
+    fn gauge(&mut self, raw: RawGauge) -> Gauge {
+        let every = self.every(raw.every.map(|d| d.0), &raw.name);
+        Gauge {
+            every,
+            metric: self.metric(raw.prometheus),
+            backlog: raw.backlog,
+            name: raw.name.value,
+        }
+    }
+
+    fn ledger(&mut self, raw: RawLedger) -> Ledger {
+        let raw_pg = raw.postgres;
+        if !raw_pg.query.value.contains("$1") {
+            self.problem(
+                raw_pg.query.referenced,
+                "the query does not use $1",
+                "$1 is the prefix of the run's keys: … WHERE client_order_id LIKE $1 || '%'",
+            );
+        }
+        Ledger {
+            of: Side {
+                target: self.known_target(&raw_pg.target),
+                port: raw_pg.port.map_or(POSTGRES_PORT, |p| p.0),
+            },
+            user: raw_pg.user,
+            database: raw_pg.database,
+            query: raw_pg.query.value,
+            settle: raw.settle.map_or(SETTLE, |d| d.0),
+        }
+    }
+
+    fn phases(&mut self, raw: Spanned<Vec<Spanned<RawPhase>>>) -> Vec<Phase> {
+        self.unique("phase", raw.value.iter().map(|p| &p.value.name));
+        let faulty = |p: &Spanned<RawPhase>| !p.value.inject.is_empty();
+        let (first, last) = (raw.value.iter().position(faulty), raw.value.iter().rposition(faulty));
+        match first {
+            None => self.problem(
+                raw.referenced,
+                if raw.value.is_empty() { "the experiment has no phases" } else { "no phase injects a fault" },
+                "give one phase an `inject:` list, such as [{network.partition: {from: api, to: db}}]",
+            ),
+            Some(0) => self.problem(
+                raw.referenced,
+                "there is no baseline: the first phase injects a fault already",
+                "put a phase before it: what a fault changes can only be told from what was before",
+            ),
+            Some(_) => {}
+        }
+        raw.value
+            .into_iter()
+            .enumerate()
+            .map(|(i, phase)| {
+                let role = match (first, last) {
+                    (Some(first), _) if i < first => PhaseRole::Baseline,
+                    (_, Some(last)) if i > last => PhaseRole::Recovery,
+                    // Between two faults nothing is well again yet: it counts as fault.
+                    _ => PhaseRole::Fault,
+                };
+                self.phase(phase.value, role)
+            })
+            .collect()
+    }
+
+    fn phase(&mut self, raw: RawPhase, role: PhaseRole) -> Phase {
+        if raw.length.value.0 < Duration::from_secs(1) {
+            self.problem(
+                raw.length.referenced,
+                format!("the phase \"{}\" is shorter than a second", raw.name.value),
+                "figures are given per second: write `for: 1s` or more",
+            );
+        }
+        if raw.until.is_some() && role != PhaseRole::Recovery {
+            self.problem(
+                raw.name.referenced,
+                format!("the phase \"{}\" cannot end when steady", raw.name.value),
+                "`until: steady` belongs to a phase after the last fault",
+            );
+        }
+        Phase {
+            role,
+            length: raw.length.value.0,
+            until_steady: raw.until.is_some(),
+            inject: raw.inject.into_iter().map(|f| self.fault(f)).collect(),
+            name: raw.name.value,
+        }
+    }
+
+    fn fault(&mut self, raw: RawFault) -> Fault {
+        match raw {
+            RawFault::Partition(raw) => Fault::Partition(self.partition(raw)),
+        }
+    }
+
+    fn partition(&mut self, raw: RawPartition) -> Partition {
+        let from = self.known_target(&raw.from);
+        let (mut to_targets, mut to_addresses) = (Vec::new(), Vec::new());
+        let at = raw.to.referenced;
+        for side in raw.to.value.0 {
+            if let Ok(address) = side.parse::<IpAddr>() {
+                to_addresses.push(address);
+            } else if side == from {
+                self.problem(
+                    at,
+                    format!("\"{side}\" cannot be separated from itself"),
+                    "`from` and `to` are different targets",
+                );
+            } else if self.targets.contains(&side) {
+                to_targets.push(side);
+            } else {
+                let known = self.target_names();
+                self.problem(
+                    at,
+                    format!("unknown target \"{side}\""),
+                    format!("{known}; an address such as 10.0.0.5 or fd00::5 is possible too"),
+                );
+            }
+        }
+        if to_targets.is_empty() && to_addresses.is_empty() && self.problems.is_empty() {
+            self.problem(at, "the other side is empty", "name a target or an address in `to`");
+        }
+        let ports = raw.ports.map_or_else(Vec::new, |p| p.0.into_iter().map(|p| p.0).collect());
+        Partition {
+            from,
+            to_targets,
+            to_addresses,
+            ports,
+            direction: raw.direction,
+            action: raw.action,
+        }
+    }
+
+    fn steady_state(
+        &mut self,
+        items: Vec<Spanned<RawConditions>>,
+        has_load: bool,
+    ) -> Vec<Expectation> {
+        self.conditions(items, |item| {
+            let only_load = item.conditions.iter().all(|c| c.figure.name().starts_with("load."));
+            if !only_load {
+                return Some("steadyState takes figures of the load: they exist for every second");
+            }
+            if !has_load {
+                return Some("steadyState needs a `load:`");
+            }
+            if item.during.is_some() {
+                return Some("steadyState holds in every phase but the fault: leave out `during`");
+            }
+            None
+        })
+    }
+
+    fn abort(&mut self, items: Vec<Spanned<RawConditions>>) -> Vec<Abort> {
+        let mut aborts = Vec::new();
+        for item in items {
+            let lasting = item.value.lasting.as_ref().map_or(Duration::from_secs(1), |d| d.0);
+            let checked = self.conditions_with_for(vec![item], true, |item| {
+                let only_load =
+                    item.conditions.iter().all(|c| c.figure.name().starts_with("load."));
+                (!only_load)
+                    .then_some("abort takes figures of the load: they exist for every second")
+            });
+            aborts.extend(checked.into_iter().map(|e| Abort { condition: e.condition, lasting }));
+        }
+        aborts
+    }
+
+    fn expect(
+        &mut self,
+        items: Vec<Spanned<RawConditions>>,
+        phases: &[String],
+    ) -> Vec<Expectation> {
+        for item in &items {
+            if let Some(during) = &item.value.during
+                && !phases.contains(&during.value)
+            {
+                self.problem(
+                    during.referenced,
+                    format!("unknown phase \"{}\"", during.value),
+                    format!("the phases are: {}", phases.join(", ")),
+                );
+            }
+        }
+        self.conditions(items, |item| {
+            let load = |c: &temblor_event::Condition| c.figure.name().starts_with("load.");
+            (item.during.is_some() && !item.conditions.iter().all(load))
+                .then_some("only figures of the load have a phase: leave out `during`")
+        })
+    }
+
+    fn conditions(
+        &mut self,
+        items: Vec<Spanned<RawConditions>>,
+        objection: impl Fn(&RawConditions) -> Option<&'static str>,
+    ) -> Vec<Expectation> {
+        self.conditions_with_for(items, false, objection)
+    }
+
+    fn conditions_with_for(
+        &mut self,
+        items: Vec<Spanned<RawConditions>>,
+        takes_for: bool,
+        objection: impl Fn(&RawConditions) -> Option<&'static str>,
+    ) -> Vec<Expectation> {
+        let mut expectations = Vec::new();
+        for item in items {
+            if item.value.conditions.is_empty() {
+                self.problem(
+                    item.referenced,
+                    "nothing is compared here",
+                    "write a figure and a comparison, such as {ledger.lost: 0}",
+                );
+            } else if let Some(objection) = objection(&item.value) {
+                self.problems.push(Problem::at(item.referenced, objection));
+            } else if item.value.lasting.is_some() && !takes_for {
+                self.problems.push(Problem::at(item.referenced, "`for` belongs to `abort` only"));
+            }
+            expectations.extend(item.value.expectations());
+        }
+        expectations
+    }
+}

@@ -1,7 +1,7 @@
 //! Checks, readings of other people's counters, and the instrument's account of itself.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A check's answer. The event's time is when the question was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,13 @@ pub struct CheckResult {
 pub struct Gauge {
     /// The gauge's name in the experiment.
     pub gauge: String,
-    /// Its value.
+    /// Its value. JSON has no word for what is not a finite number: it is written as `null`.
+    #[serde(deserialize_with = "nan_if_null")]
     pub value: f64,
+}
+
+fn nan_if_null<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// When a counter was read.
@@ -47,6 +52,7 @@ pub struct CounterRead {
     /// When.
     pub when: CounterWhen,
     /// Its value.
+    #[serde(deserialize_with = "nan_if_null")]
     pub value: f64,
 }
 

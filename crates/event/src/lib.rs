@@ -80,7 +80,7 @@ macro_rules! bodies {
 
 bodies! {
     /// The first event of every run.
-    RunStarted(RunStarted) = "run.started",
+    RunStarted(Box<RunStarted>) = "run.started",
     /// A target or a lab service as it was found at the start.
     TargetSeen(TargetSeen) = "run.target",
     /// A phase begins or ends.
@@ -129,4 +129,47 @@ bodies! {
     TcpReset(TcpReset) = "tcp.reset",
     /// Round-trip times over a window, aggregated in the kernel.
     TcpRtt(TcpRtt) = "tcp.rtt",
+}
+
+impl From<RunStarted> for Body {
+    fn from(body: RunStarted) -> Self {
+        Self::RunStarted(Box::new(body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object_with_its_name() {
+        let event = Event::at(5, ProbeLost { probe: "tcp".into(), events: 3 });
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(json, r#"{"t_ns":5,"event":"probe.lost","probe":"tcp","events":3}"#);
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn nested_flat_parts_survive() {
+        let conn = Connection {
+            cookie: u64::MAX,
+            service: Some("trading-api".into()),
+            peer: None,
+            local: "10.0.0.4:40112".parse().unwrap(),
+            remote: "[fd00::2]:5432".parse().unwrap(),
+        };
+        let reset = TcpReset { conn, sent: true, state: Some(TcpState::SynSent) };
+        let event = Event::at(u64::MAX, reset);
+        let json = serde_json::to_string(&event).unwrap();
+        assert!(json.contains(r#""state":"SYN_SENT""#), "{json}");
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn every_figure_is_found_by_its_name() {
+        for figure in Figure::ALL {
+            let json = serde_json::to_string(&figure).unwrap();
+            assert_eq!(json, format!("\"{}\"", figure.name()));
+        }
+    }
 }

@@ -89,16 +89,18 @@ impl Reader {
             }
             events.push(event?);
         }
-        if events.is_empty() { Err(RunError::Empty(self.path)) } else { Ok(Recorded { events, torn: self.torn }) }
+        if events.is_empty() {
+            Err(RunError::Empty(self.path))
+        } else {
+            Ok(Recorded { events, torn: self.torn })
+        }
     }
 
     fn read_event(&mut self) -> Result<Option<Event>, RunError> {
         let mut bytes = Vec::new();
         // One more than the bound, so that a line just as long as allowed is told from a longer one.
         let mut limited = (&mut self.lines).take(LINE_BYTES_MAX as u64 + 1);
-        limited
-            .read_until(b'\n', &mut bytes)
-            .map_err(|e| RunError::io("read", &self.path, e))?;
+        limited.read_until(b'\n', &mut bytes).map_err(|e| RunError::io("read", &self.path, e))?;
         if bytes.is_empty() {
             return Ok(None);
         }

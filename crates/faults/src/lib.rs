@@ -1,1 +1,23 @@
 //! Faults: applied, proven by a counter, undone.
+//!
+//! A fault is one reversible change to a target's world. It is checked first
+//! ([`network::Partition::check`]), can be shown without being made
+//! ([`network::Partition::plan`]), and once it is in place it is an [`Injected`]: a value that
+//! reads the fault's effect and whose end, by [`Injected::revert`] or by being dropped, is the
+//! fault's end. What the kernel cannot undo by itself when this process is killed does not
+//! belong in this crate without a guardian.
+//!
+//! What this crate does not know: experiments, phases, load, probes, and when a fault should
+//! begin or end.
+
+mod error;
+mod injected;
+pub mod network;
+mod nft;
+
+pub use error::{Error, Kind, Refusal};
+pub use injected::{Described, Injected, PlannedChange, Reverted};
+pub use nft::listing::leftovers;
+
+/// What this crate's functions give.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,7 @@
+//! Faults of the network between a target and others.
+
+mod partition;
+mod prefix;
+
+pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer};
+pub use prefix::Prefix;

@@ -1,0 +1,160 @@
+//! Plots over time, one above the other on one time axis, drawn as SVG.
+
+mod axis;
+mod draw;
+mod palette;
+mod panels;
+
+use plotters::style::RGBColor;
+use serde::Serialize;
+use temblor_event::PhaseRole;
+use temblor_judge::{RunResult, Series};
+
+/// A plot, drawn twice: for wide and for narrow pages.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) title: String,
+    pub(crate) legend: Vec<Legend>,
+    pub(crate) source: String,
+    pub(crate) wide: String,
+    pub(crate) narrow: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Legend {
+    pub(crate) label: String,
+    pub(crate) colour: &'static str,
+}
+
+/// What is drawn within the frame.
+struct Panel {
+    title: String,
+    source: String,
+    legend: Vec<(&'static str, RGBColor)>,
+    content: Content,
+}
+
+enum Content {
+    /// Lines and dots. Values that are not there leave a gap.
+    Lines { lines: Vec<Line>, log: bool, write: fn(f64) -> String },
+    /// Counts per second, one upon the other.
+    Stack { layers: Vec<(RGBColor, Vec<f64>)>, starts: Vec<f64>, width: f64 },
+    /// One row for each thing, with marks along it.
+    Rows(Vec<RowOfMarks>),
+}
+
+struct Line {
+    colour: RGBColor,
+    dots: bool,
+    points: Vec<(f64, Option<f64>)>,
+}
+
+struct RowOfMarks {
+    label: String,
+    marks: Vec<Mark>,
+}
+
+/// A stretch of time; where it has no length, a moment.
+struct Mark {
+    from: f64,
+    to: f64,
+    colour: RGBColor,
+    /// Fills the row's height, to be seen first.
+    full: bool,
+}
+
+/// What all plots share: the axis, the phases, the moments.
+struct Frame {
+    from: f64,
+    to: f64,
+    phases: Vec<Shade>,
+    moments: Vec<Moment>,
+}
+
+struct Shade {
+    name: String,
+    role: PhaseRole,
+    from: f64,
+    to: f64,
+}
+
+struct Moment {
+    label: &'static str,
+    at: f64,
+    colour: RGBColor,
+}
+
+/// A drawing that failed; the target is a string, so that nothing outside can make it fail.
+pub(crate) type DrawError = plotters::drawing::DrawingAreaErrorKind<std::io::Error>;
+
+/// All plots of a run.
+pub(crate) fn figures(result: &RunResult, series: &Series) -> Result<Vec<Figure>, DrawError> {
+    let frame = frame(result, series);
+    panels::panels(result, series)
+        .into_iter()
+        .map(|panel| {
+            Ok(Figure {
+                wide: draw::draw(&panel, &frame, &draw::WIDE)?,
+                narrow: draw::draw(&panel, &frame, &draw::NARROW)?,
+                legend: panel
+                    .legend
+                    .iter()
+                    .map(|(label, colour)| Legend {
+                        label: (*label).to_owned(),
+                        colour: palette::class(*colour),
+                    })
+                    .collect(),
+                title: panel.title,
+                source: panel.source,
+            })
+        })
+        .collect()
+}
+
+fn frame(result: &RunResult, series: &Series) -> Frame {
+    /// More lines than this would hide the curves.
+    const MOMENTS_MAX: usize = 12;
+    let phases: Vec<Shade> = result
+        .phases
+        .iter()
+        .filter(|p| p.start_seconds.is_finite() && p.end_seconds.is_finite())
+        .map(|p| Shade {
+            name: p.name.clone(),
+            role: p.role,
+            from: p.start_seconds,
+            to: p.end_seconds,
+        })
+        .collect();
+    let times = phases
+        .iter()
+        .flat_map(|p| [p.from, p.to])
+        .chain(series.load.iter().map(|s| s.t_seconds))
+        .filter(|t| t.is_finite());
+    let (mut from, mut to) =
+        times.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
+    if !from.is_finite() {
+        (from, to) = (0.0, 1.0);
+    }
+    if to - from < 1e-3 {
+        (from, to) = (from - 0.5, to + 0.5);
+    }
+    let mut moments = Vec::new();
+    for fault in &result.faults {
+        moments.push(Moment {
+            label: "fault in",
+            at: fault.injected_seconds,
+            colour: palette::VERMILLION,
+        });
+        if let Some(at) = fault.reverted_seconds {
+            moments.push(Moment { label: "fault out", at, colour: palette::VERMILLION });
+        }
+    }
+    let healed = result.faults.iter().filter_map(|f| f.reverted_seconds).reduce(f64::max);
+    if let (Some(healed), Some(full)) = (healed, result.recovery_seconds.full) {
+        moments.push(Moment { label: "steady again", at: healed + full, colour: palette::GREEN });
+    }
+    moments.retain(|m| m.at.is_finite() && m.at >= from && m.at <= to);
+    moments.truncate(MOMENTS_MAX);
+    moments.sort_by(|a, b| a.at.total_cmp(&b.at));
+    Frame { from, to, phases, moments }
+}

@@ -1,0 +1,263 @@
+//! From series to panels: which plots there are and what each of them shows.
+
+use plotters::style::RGBColor;
+use temblor_judge::{LoadPoint, RunResult, Series};
+
+use super::{Content, Line, Mark, Panel, RowOfMarks, palette};
+use crate::number;
+
+/// More points than a wide page has pixels are drawn together.
+const POINTS_MAX: usize = 900;
+/// More gauges than this are left to the phases' table.
+const GAUGES_MAX: usize = 6;
+/// More rows than this are left to the tables.
+const ROWS_MAX: usize = 12;
+/// A check's or a connection's marks; a run of an hour asks a check 3600 times.
+const MARKS_MAX: usize = 4000;
+
+pub(super) fn panels(result: &RunResult, series: &Series) -> Vec<Panel> {
+    let mut panels = Vec::new();
+    if !series.load.is_empty() {
+        let group = series.load.len().div_ceil(POINTS_MAX);
+        panels.push(latency(&series.load, group));
+        panels.push(requests(&series.load, group));
+    }
+    for (name, readings) in series.gauges.iter().take(GAUGES_MAX) {
+        panels.push(gauge(name, readings));
+    }
+    // A probe that watched and saw nothing sent again is worth a plot too; no probe is not.
+    let watched = result.phases.iter().any(|p| p.retransmitted_segments.is_some());
+    if watched || !series.retransmitted.is_empty() {
+        panels.push(retransmitted(&series.retransmitted));
+    }
+    panels.extend(connections(result));
+    panels.extend(checks(series));
+    panels
+}
+
+fn grouped_title(title: &str, group: usize, how: &str) -> String {
+    if group > 1 { format!("{title}; {how} of each {group} s") } else { title.to_owned() }
+}
+
+fn latency(seconds: &[LoadPoint], group: usize) -> Panel {
+    let line = |figure: fn(&LoadPoint) -> Option<f64>, colour, dots| Line {
+        colour,
+        dots,
+        points: seconds
+            .chunks(group)
+            .map(|chunk| {
+                let greatest = chunk.iter().filter_map(figure).reduce(f64::max);
+                (middle(chunk), greatest)
+            })
+            .collect(),
+    };
+    let lines = vec![
+        line(|s| s.max_seconds, palette::SKY, true),
+        line(|s| s.p50_seconds, palette::BLUE, false),
+        line(|s| s.p99_seconds, palette::VERMILLION, false),
+    ];
+    let values = || lines.iter().flat_map(|l| l.points.iter().filter_map(|p| p.1));
+    let greatest = values().fold(0.0, f64::max);
+    let least = values().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
+    // Over more than a decade and a half, a linear axis would press one of the curves flat.
+    let log = least.is_finite() && greatest / least > 30.0;
+    let scale = if log { ", logarithmic scale" } else { "" };
+    Panel {
+        title: grouped_title(&format!("Latency of acknowledged orders{scale}"), group, "greatest"),
+        source: "Load generator, per second of the planned send time. A gap: no order of that \
+                 second was acknowledged."
+            .to_owned(),
+        legend: vec![
+            ("median", palette::BLUE),
+            ("99th percentile", palette::VERMILLION),
+            ("greatest", palette::SKY),
+        ],
+        content: Content::Lines { lines, log, write: number::seconds },
+    }
+}
+
+fn requests(seconds: &[LoadPoint], group: usize) -> Panel {
+    let kinds: [(&str, RGBColor, fn(&LoadPoint) -> u64); 4] = [
+        ("acknowledged", palette::BLUE, |s| s.ok),
+        ("failed", palette::VERMILLION, |s| s.failed),
+        ("unsure", palette::AMBER, |s| s.unsure),
+        ("unsent", palette::GREY, |s| s.unsent),
+    ];
+    let mean = |figure: fn(&LoadPoint) -> u64| {
+        #[expect(clippy::cast_precision_loss, reason = "a plot has no 2^53 pixels")]
+        let of_chunk = move |chunk: &[LoadPoint]| {
+            chunk.iter().map(|s| figure(s) as f64).sum::<f64>() / chunk.len() as f64
+        };
+        seconds.chunks(group).map(of_chunk).collect::<Vec<f64>>()
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a group has few seconds")]
+    let width = group as f64;
+    Panel {
+        title: grouped_title("Orders per second, by outcome", group, "mean"),
+        source: "Load generator: orders planned in that second, whenever they were answered."
+            .to_owned(),
+        legend: kinds.iter().map(|(label, colour, _)| (*label, *colour)).collect(),
+        content: Content::Stack {
+            layers: kinds.iter().map(|(_, colour, figure)| (*colour, mean(*figure))).collect(),
+            starts: seconds.chunks(group).map(|chunk| chunk[0].t_seconds).collect(),
+            width,
+        },
+    }
+}
+
+fn middle(chunk: &[LoadPoint]) -> f64 {
+    let first = chunk[0].t_seconds;
+    let last = chunk[chunk.len() - 1].t_seconds;
+    f64::midpoint(first, last + 1.0)
+}
+
+fn gauge(name: &str, readings: &[(f64, f64)]) -> Panel {
+    let group = readings.len().div_ceil(POINTS_MAX).max(1);
+    let points = readings
+        .chunks(group)
+        .map(|chunk| {
+            let greatest = chunk.iter().map(|r| r.1).reduce(f64::max);
+            (chunk[0].0, greatest)
+        })
+        .collect();
+    let name = super::draw::shortened(name, 60);
+    Panel {
+        title: if group > 1 {
+            format!("Gauge {name}; greatest of each {group} readings")
+        } else {
+            format!("Gauge {name}")
+        },
+        source: "Read from the target itself.".to_owned(),
+        legend: Vec::new(),
+        content: Content::Lines {
+            lines: vec![Line { colour: palette::PURPLE, dots: false, points }],
+            log: false,
+            write: number::plain,
+        },
+    }
+}
+
+/// Seconds without any are not in the series, so grouping goes by time and not by position.
+fn retransmitted(seconds: &[(f64, u64)]) -> Panel {
+    let span = match (seconds.first(), seconds.last()) {
+        (Some(first), Some(last)) => (last.0 - first.0).clamp(0.0, 1e9),
+        _ => 0.0,
+    };
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the span is clamped above, and a plot has no 2^53 pixels"
+    )]
+    let group = ((span / POINTS_MAX as f64).ceil() as usize).max(1);
+    #[expect(clippy::cast_precision_loss, reason = "a group has few seconds")]
+    let width = group as f64;
+    let mut means: Vec<(f64, f64)> = Vec::new();
+    for (t, segments) in seconds {
+        let start = if group == 1 { *t } else { (t / width).floor() * width };
+        #[expect(clippy::cast_precision_loss, reason = "a plot has no 2^53 pixels")]
+        let mean = *segments as f64 / width;
+        match means.last_mut() {
+            Some(last) if start - last.0 < width / 2.0 => last.1 += mean,
+            _ => means.push((start, mean)),
+        }
+    }
+    Panel {
+        title: grouped_title("TCP segments sent again per second, all services", group, "mean"),
+        source: "Kernel: tp_btf/tcp_retransmit_skb.".to_owned(),
+        legend: Vec::new(),
+        content: Content::Stack {
+            layers: vec![(palette::PURPLE, means.iter().map(|m| m.1).collect())],
+            starts: means.iter().map(|m| m.0).collect(),
+            width,
+        },
+    }
+}
+
+/// Each retransmission of the most telling connections: the growing gaps are the back-off.
+fn connections(result: &RunResult) -> Option<Panel> {
+    const KINDS: [(&str, &str, RGBColor); 5] = [
+        ("timeout", "timer", palette::VERMILLION),
+        ("tail_loss_probe", "tail-loss probe", palette::BLUE),
+        ("fast", "fast", palette::GREEN),
+        ("syn", "SYN", palette::PURPLE),
+        ("syn_ack", "SYN-ACK", palette::AMBER),
+    ];
+    let stories = &result.evidence.connections;
+    let rows: Vec<RowOfMarks> = stories
+        .iter()
+        .filter(|s| !s.retransmissions.is_empty())
+        .take(ROWS_MAX)
+        .map(|s| RowOfMarks {
+            label: format!(
+                "{} → {}  {}",
+                s.service.as_deref().unwrap_or("?"),
+                s.peer.as_deref().unwrap_or("?"),
+                s.addresses
+            ),
+            marks: s
+                .retransmissions
+                .iter()
+                .take(MARKS_MAX)
+                .map(|r| Mark {
+                    from: r.t_seconds,
+                    to: r.t_seconds,
+                    colour: KINDS
+                        .iter()
+                        .find(|k| k.0 == r.kind)
+                        .map_or(palette::GREY, |(_, _, colour)| *colour),
+                    full: true,
+                })
+                .collect(),
+        })
+        .collect();
+    let seen = |kind: &str| {
+        stories.iter().flat_map(|s| &s.retransmissions).any(|r| r.kind.as_str() == kind)
+    };
+    (!rows.is_empty()).then(|| Panel {
+        title: "Back-off of single connections: each segment sent again".to_owned(),
+        source: "Kernel: tp_btf/tcp_retransmit_skb. The most telling connections; more of them, \
+                 with their timers, under TCP below."
+            .to_owned(),
+        legend: KINDS.iter().filter(|k| seen(k.0)).map(|(_, label, c)| (*label, *c)).collect(),
+        content: Content::Rows(rows),
+    })
+}
+
+/// Each check's answers: a thin line while it says yes, a block while it says no.
+fn checks(series: &Series) -> Option<Panel> {
+    let rows: Vec<RowOfMarks> = series
+        .checks
+        .iter()
+        .filter(|(_, answers)| !answers.is_empty())
+        .take(ROWS_MAX)
+        .map(|(name, answers)| RowOfMarks { label: name.clone(), marks: stretches(answers) })
+        .collect();
+    (!rows.is_empty()).then(|| Panel {
+        title: "Checks".to_owned(),
+        source: "The answers to the experiment's checks; an answer stands until the next one."
+            .to_owned(),
+        legend: vec![("yes", palette::GREEN), ("no", palette::VERMILLION)],
+        content: Content::Rows(rows),
+    })
+}
+
+/// Equal answers in a row become one stretch.
+fn stretches(answers: &[(f64, bool)]) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for (i, (from, ok)) in answers.iter().enumerate() {
+        let to = answers.get(i + 1).map_or(*from, |next| next.0);
+        match marks.last_mut() {
+            Some(last) if last.full != *ok => last.to = to,
+            // From here on nothing is drawn: so many changes would be one block anyway.
+            Some(_) if i >= MARKS_MAX => break,
+            _ => marks.push(Mark {
+                from: *from,
+                to,
+                colour: if *ok { palette::GREEN } else { palette::VERMILLION },
+                full: !ok,
+            }),
+        }
+    }
+    marks
+}

@@ -1,12 +1,42 @@
 //! From events to phases, detection, recovery and a verdict: arithmetic and nothing else.
 //!
 //! No I/O, no clock, no thread. This is where people will doubt us.
+//!
+//! Times count from the injection of the first fault; in a run in which nothing was injected,
+//! from its first event. What each figure means is defined where it is computed: the phases'
+//! windows in `phases`, load figures in `load`, the audit in `ledger`, `detection`, `recovery`,
+//! steadiness in `steady`, the verdict in `verdict`. Nothing here knows how an event came to be.
 
+mod cross_checks;
+mod detection;
+mod evidence;
+mod expectations;
+mod faults;
 pub mod human;
+mod ledger;
+mod load;
+mod log;
+mod phases;
+mod recovery;
 mod result;
+mod sentences;
 mod series;
+mod sides;
+mod steady;
+mod stories;
+mod tcp_names;
+mod timeline;
+mod timeline_tcp;
+mod verdict;
 
-use temblor_event::Event;
+use jiff::Timestamp;
+use temblor_event::{Body, Event, RunStarted};
+
+use crate::expectations::Figures;
+use crate::load::Load;
+use crate::log::{Log, seconds_between};
+use crate::recovery::Recovery;
+use crate::sides::Sides;
 
 pub use result::{
     CheckFigures, ConnectionStory, CostResult, CrossCheck, Evidence, ExpectationResult,
@@ -15,6 +45,7 @@ pub use result::{
     TcpPeerFigures, TimelineEntry, TimelineKind, Verdict,
 };
 pub use series::{LoadPoint, Series};
+pub use steady::SteadyWatch;
 
 /// A run, judged.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +66,97 @@ pub enum JudgeError {
 
 /// Judges a run. The events may come in any order.
 pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
-    let _ = events;
-    Err(JudgeError::NoStart)
+    let log = &Log::new(events).ok_or(JudgeError::NoStart)?;
+    let windows = &phases::windows(log);
+    let load = &Load::new(log, windows);
+    let steady = &steady_watch(events, log.started.get(), load);
+    let sides = &Sides::new(log);
+
+    let faults = faults::results(log);
+    let ledger = ledger::audit(log);
+    let load_account = load::account(log);
+    let application = detection::application(log, load);
+    let kernel = detection::kernel(log, sides);
+    let recovery = Recovery::new(log, sides, steady);
+    let recovery_seconds = recovery.result();
+    let evidence = evidence::evidence(log, windows, sides);
+    let cross_checks = cross_checks::results(log, ledger.as_ref(), load_account.as_ref());
+
+    let since_injection =
+        |sign: &Option<detection::Sign>| sign.as_ref().map(|sign| log.t_seconds(sign.t_ns));
+    let figures = Figures {
+        load,
+        windows,
+        ledger: ledger.as_ref(),
+        detection_seconds: since_injection(&application),
+        recovery: &recovery_seconds,
+    };
+    let expectations = figures.judge(&log.started.expect);
+    let steady_state = figures.judge_baseline(&log.started.steady_state);
+    let (verdict, reasons) = verdict::verdict(&verdict::Findings {
+        log,
+        faults: &faults,
+        account: load_account.as_ref(),
+        ledger: ledger.as_ref(),
+        steady_state: &steady_state,
+        expectations: &expectations,
+        cross_checks: &cross_checks,
+    });
+    let timeline = timeline::timeline(&timeline::Sources {
+        log,
+        windows,
+        sides,
+        steady,
+        faults: &faults,
+        stories: &evidence.connections,
+        application: application.as_ref(),
+        kernel: kernel.as_ref(),
+        recovery: &recovery,
+        ledger: ledger.as_ref(),
+    });
+    let started = log.started.get();
+    let result = RunResult {
+        version: RESULT_VERSION,
+        temblor: started.temblor.clone(),
+        verdict,
+        reasons,
+        experiment: ExperimentName { name: started.name.clone(), title: started.title.clone() },
+        started: wall_time(started.wall_unix_ns),
+        duration_seconds: seconds_between(log.started.t_ns, log.last_ns),
+        seed: started.seed,
+        host: started.host.clone(),
+        load: started.load.clone(),
+        load_account,
+        phases: phases::results(log, windows, load),
+        timeline,
+        ledger,
+        detection_seconds: since_injection(&application),
+        kernel_detection_seconds: since_injection(&kernel),
+        recovery_seconds,
+        faults,
+        expectations,
+        steady_state,
+        cost: evidence::cost(log, &evidence.probes),
+        evidence,
+        cross_checks,
+    };
+    Ok(Judged { result, series: series::series(log, load) })
+}
+
+/// The seconds' figures are known here: their histograms need not be read once more.
+fn steady_watch(events: &[Event], started: &RunStarted, load: &Load) -> SteadyWatch {
+    let mut watch = SteadyWatch::new(started);
+    for event in events.iter().filter(|event| !matches!(event.body, Body::LoadSecond(_))) {
+        watch.push(event);
+    }
+    for (start_ns, figures) in &load.seconds {
+        watch.push_second(*start_ns, figures);
+    }
+    watch
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn wall_time(unix_ns: u64) -> String {
+    let time = Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{time:.3}")
 }

@@ -1,0 +1,181 @@
+//! When the fault was noticed: by the kernel, and by the application.
+//!
+//! The application notices at the earliest, from injection on, of
+//! - a check that says no, and that had passed every time it was asked before the injection (the
+//!   time is that of the question);
+//! - an order planned after the injection that was refused or got no answer (the time is that of
+//!   the outcome), if not a single request of the baseline had gone wrong;
+//! - otherwise the end of a second of load, begun after the injection, that does not meet a
+//!   steady-state condition on `load.*`: where requests go wrong all the time, one more says
+//!   nothing.
+//!
+//! The kernel notices at the first retransmission, reset, failed connect or close with an error,
+//! from injection on, on a connection that a fault is about ([`crate::sides`]).
+
+use std::collections::BTreeSet;
+
+use temblor_event::{Condition, Outcome, TcpState};
+
+use crate::expectations::load_conditions;
+use crate::human::{duration, percent};
+use crate::load::Load;
+use crate::log::{Log, SECOND_NS, seconds};
+use crate::sides::{Sides, addresses, services};
+use crate::steady::meets;
+use crate::tcp_names::{errno_name, kind_name};
+
+/// Something was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sign {
+    pub(crate) t_ns: u64,
+    pub(crate) what: String,
+    pub(crate) source: String,
+}
+
+/// The first sign that the application gave. None: no fault, or no sign.
+pub(crate) fn application(log: &Log<'_>, load: &Load) -> Option<Sign> {
+    log.injected.first()?;
+    [first_failed_check(log), first_failed_load(log, load)]
+        .into_iter()
+        .flatten()
+        .min_by_key(|sign| sign.t_ns)
+}
+
+/// The first sign that the kernel gave. None: no fault, or no sign.
+pub(crate) fn kernel(log: &Log<'_>, sides: &Sides) -> Option<Sign> {
+    log.injected.first()?;
+    let after = |t_ns: u64| t_ns >= log.t0_ns;
+    let retransmission = log
+        .retransmits
+        .iter()
+        .find(|segment| after(segment.t_ns) && sides.concern(&segment.conn))
+        .map(|segment| Sign {
+            t_ns: segment.t_ns,
+            what: format!(
+                "{} sends a segment again ({})",
+                with_addresses(&segment.conn),
+                kind_name(segment.kind)
+            ),
+            source: log.hook("retrans"),
+        });
+    let reset =
+        log.resets.iter().find(|reset| after(reset.t_ns) && sides.concern(&reset.conn)).map(
+            |reset| Sign {
+                t_ns: reset.t_ns,
+                what: format!(
+                    "{}: reset {}",
+                    with_addresses(&reset.conn),
+                    if reset.sent { "sent" } else { "received" }
+                ),
+                source: log.hook("reset"),
+            },
+        );
+    let failure = log
+        .states
+        .iter()
+        .find(|state| {
+            let failed_attempt = state.from == TcpState::SynSent;
+            after(state.t_ns)
+                && state.to == TcpState::Close
+                && (failed_attempt || state.errno != 0)
+                && sides.concern(&state.conn)
+        })
+        .map(|state| Sign {
+            t_ns: state.t_ns,
+            what: if state.from == TcpState::SynSent {
+                format!(
+                    "{}: connect {}",
+                    services(&state.conn),
+                    ended(state.errno, state.connect_ns)
+                )
+            } else {
+                format!("{}: {}", with_addresses(&state.conn), ended(state.errno, None))
+            },
+            source: log.hook("state"),
+        });
+    [retransmission, reset, failure].into_iter().flatten().min_by_key(|sign| sign.t_ns)
+}
+
+/// `timed out (ETIMEDOUT) after 3.1 s`.
+pub(crate) fn ended(errno: i32, after_ns: Option<u64>) -> String {
+    let how = match errno {
+        0 => "given up".to_owned(),
+        110 => "timed out (ETIMEDOUT)".to_owned(),
+        111 => "refused (ECONNREFUSED)".to_owned(),
+        104 => "reset (ECONNRESET)".to_owned(),
+        other => format!("failed ({})", errno_name(other)),
+    };
+    match after_ns {
+        Some(ns) => format!("{how} after {}", duration(seconds(ns))),
+        None => how,
+    }
+}
+
+fn with_addresses(connection: &temblor_event::Connection) -> String {
+    format!("{} ({})", services(connection), addresses(connection))
+}
+
+fn first_failed_check(log: &Log<'_>) -> Option<Sign> {
+    let before = || log.checks.iter().filter(|check| check.t_ns < log.t0_ns);
+    let asked: BTreeSet<&str> = before().map(|check| check.get().check.as_str()).collect();
+    let failed: BTreeSet<&str> =
+        before().filter(|check| !check.ok).map(|check| check.get().check.as_str()).collect();
+    let sign = log.checks.iter().find(|check| {
+        let name = check.check.as_str();
+        check.t_ns >= log.t0_ns && !check.ok && asked.contains(name) && !failed.contains(name)
+    })?;
+    Some(Sign {
+        t_ns: sign.t_ns,
+        what: check_says(sign.ok, &sign.seen),
+        source: check_source(&sign.check),
+    })
+}
+
+/// A check's answer as the timeline puts it.
+pub(crate) fn check_says(ok: bool, seen: &str) -> String {
+    let answer = if ok { "says yes" } else { "says no" };
+    if seen.is_empty() { answer.to_owned() } else { format!("{answer}: {seen}") }
+}
+
+/// A check as a source.
+pub(crate) fn check_source(check: &str) -> String {
+    format!("check \"{check}\"")
+}
+
+fn first_failed_load(log: &Log<'_>, load: &Load) -> Option<Sign> {
+    let clean = load.baseline.as_ref().is_some_and(|b| b.planned > 0 && b.ok == b.planned);
+    if clean { first_failed_order(log) } else { first_bad_second(log, load) }
+}
+
+fn first_failed_order(log: &Log<'_>) -> Option<Sign> {
+    let order = log.orders.iter().find(|order| {
+        order.planned_ns >= log.t0_ns
+            && order.t_ns >= log.t0_ns
+            && matches!(order.outcome, Outcome::Fail | Outcome::Unsure)
+    })?;
+    let how = match order.outcome {
+        Outcome::Unsure => "got no answer",
+        _ => "was refused",
+    };
+    let status = order.status.map(|status| format!(", status {status}")).unwrap_or_default();
+    let error = order.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    Some(Sign {
+        t_ns: order.t_ns,
+        what: format!("order {} {how}{status}{error}", order.key),
+        source: "load".to_owned(),
+    })
+}
+
+fn first_bad_second(log: &Log<'_>, load: &Load) -> Option<Sign> {
+    let conditions: Vec<Condition> = load_conditions(&log.started.steady_state);
+    let (start_ns, figures) = load
+        .seconds
+        .iter()
+        .find(|(start_ns, figures)| *start_ns >= log.t0_ns && !meets(figures, &conditions))?;
+    let success = figures.success.map_or_else(|| "nothing".to_owned(), percent);
+    Some(Sign {
+        t_ns: start_ns.saturating_add(SECOND_NS),
+        what: format!("a second of load is not steady: {success} accepted"),
+        source: "load".to_owned(),
+    })
+}

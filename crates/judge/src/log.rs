@@ -1,0 +1,218 @@
+//! The events by kind and in order of time: what every other module reads.
+//!
+//! Events of load and checks are written when their outcome is known and carry an earlier time,
+//! so the order in the file means nothing. At the same nanosecond a phase ends before the next
+//! begins, and rows come before the end of their read.
+
+use std::ops::Deref;
+
+use temblor_event::{
+    Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultEffect, FaultInjected,
+    FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished, LoadSecond,
+    OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, RunEnded, RunStarted, TargetSeen,
+    TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+};
+
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+
+/// An event's body with its time.
+#[derive(Debug)]
+pub(crate) struct At<'a, T> {
+    pub(crate) t_ns: u64,
+    what: &'a T,
+}
+
+impl<T> Clone for At<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for At<'_, T> {}
+
+impl<T> Deref for At<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.what
+    }
+}
+
+impl<'a, T> At<'a, T> {
+    /// The body for as long as the events live.
+    pub(crate) fn get(self) -> &'a T {
+        self.what
+    }
+}
+
+/// The events by kind, each kind in order of time.
+#[derive(Debug)]
+pub(crate) struct Log<'a> {
+    pub(crate) started: At<'a, RunStarted>,
+    /// The first injection; in a run without one its first event.
+    pub(crate) t0_ns: u64,
+    /// The time of the last event.
+    pub(crate) last_ns: u64,
+    pub(crate) targets: Vec<At<'a, TargetSeen>>,
+    pub(crate) marks: Vec<At<'a, PhaseMark>>,
+    pub(crate) aborted: Vec<At<'a, Aborted>>,
+    pub(crate) left_behind: Vec<At<'a, LeftBehind>>,
+    pub(crate) ended: Vec<At<'a, RunEnded>>,
+    pub(crate) injected: Vec<At<'a, FaultInjected>>,
+    pub(crate) effects: Vec<At<'a, FaultEffect>>,
+    pub(crate) reverted: Vec<At<'a, FaultReverted>>,
+    pub(crate) seconds: Vec<At<'a, LoadSecond>>,
+    pub(crate) finished: Vec<At<'a, LoadFinished>>,
+    pub(crate) orders: Vec<At<'a, OrderOutcome>>,
+    pub(crate) rows: Vec<At<'a, LedgerRows>>,
+    pub(crate) reads: Vec<At<'a, LedgerRead>>,
+    pub(crate) checks: Vec<At<'a, CheckResult>>,
+    pub(crate) gauges: Vec<At<'a, Gauge>>,
+    pub(crate) counters: Vec<At<'a, CounterRead>>,
+    pub(crate) probe_status: Vec<At<'a, ProbeStatus>>,
+    pub(crate) probe_lost: Vec<At<'a, ProbeLost>>,
+    pub(crate) probe_cost: Vec<At<'a, ProbeCost>>,
+    pub(crate) costs: Vec<At<'a, Cost>>,
+    pub(crate) states: Vec<At<'a, TcpStateChange>>,
+    pub(crate) retransmits: Vec<At<'a, TcpRetransmit>>,
+    pub(crate) resets: Vec<At<'a, TcpReset>>,
+    pub(crate) rtts: Vec<At<'a, TcpRtt>>,
+}
+
+impl<'a> Log<'a> {
+    /// None: no event says what the run was to be.
+    pub(crate) fn new(events: &'a [Event]) -> Option<Self> {
+        let mut sorted: Vec<&Event> = events.iter().collect();
+        sorted.sort_by_key(|event| (event.t_ns, rank(&event.body)));
+        let started = sorted.iter().find_map(|event| match &event.body {
+            Body::RunStarted(started) => Some(At { t_ns: event.t_ns, what: &**started }),
+            _ => None,
+        })?;
+        let mut log = Self::empty(started);
+        for event in sorted {
+            log.push(event);
+        }
+        log.t0_ns = log.injected.first().map_or(started.t_ns, |fault| fault.t_ns);
+        Some(log)
+    }
+
+    /// Seconds from the first injection.
+    pub(crate) fn t_seconds(&self, t_ns: u64) -> f64 {
+        seconds_between(self.t0_ns, t_ns)
+    }
+
+    /// When the last fault was undone; None while one of them is in place, or if there was none.
+    pub(crate) fn healed_ns(&self) -> Option<u64> {
+        let all_undone =
+            self.injected.iter().all(|fault| self.reverted.iter().any(|r| r.id == fault.id));
+        if self.injected.is_empty() || !all_undone {
+            return None;
+        }
+        self.reverted.last().map(|fault| fault.t_ns)
+    }
+
+    /// The hook at which something of this kind is seen, as the probes themselves say.
+    pub(crate) fn hook(&self, sees: &str) -> String {
+        self.probe_status
+            .iter()
+            .flat_map(|status| &status.hooks)
+            .find(|hook| hook.sees.contains(sees))
+            .map_or_else(|| "tcp probe".to_owned(), |hook| hook.hook.clone())
+    }
+
+    fn empty(started: At<'a, RunStarted>) -> Self {
+        Self {
+            started,
+            t0_ns: started.t_ns,
+            last_ns: started.t_ns,
+            targets: Vec::new(),
+            marks: Vec::new(),
+            aborted: Vec::new(),
+            left_behind: Vec::new(),
+            ended: Vec::new(),
+            injected: Vec::new(),
+            effects: Vec::new(),
+            reverted: Vec::new(),
+            seconds: Vec::new(),
+            finished: Vec::new(),
+            orders: Vec::new(),
+            rows: Vec::new(),
+            reads: Vec::new(),
+            checks: Vec::new(),
+            gauges: Vec::new(),
+            counters: Vec::new(),
+            probe_status: Vec::new(),
+            probe_lost: Vec::new(),
+            probe_cost: Vec::new(),
+            costs: Vec::new(),
+            states: Vec::new(),
+            retransmits: Vec::new(),
+            resets: Vec::new(),
+            rtts: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, event: &'a Event) {
+        let t_ns = event.t_ns;
+        self.last_ns = self.last_ns.max(t_ns);
+        match &event.body {
+            // The earliest is the run's; a second one is nothing that a run writes.
+            Body::RunStarted(_) => {}
+            Body::TargetSeen(what) => self.targets.push(At { t_ns, what }),
+            Body::Phase(what) => self.marks.push(At { t_ns, what }),
+            Body::Aborted(what) => self.aborted.push(At { t_ns, what }),
+            Body::LeftBehind(what) => self.left_behind.push(At { t_ns, what }),
+            Body::RunEnded(what) => self.ended.push(At { t_ns, what }),
+            Body::FaultInjected(what) => self.injected.push(At { t_ns, what }),
+            Body::FaultEffect(what) => self.effects.push(At { t_ns, what }),
+            Body::FaultReverted(what) => self.reverted.push(At { t_ns, what }),
+            Body::LoadSecond(what) => self.seconds.push(At { t_ns, what }),
+            Body::LoadFinished(what) => self.finished.push(At { t_ns, what }),
+            Body::Order(what) => self.orders.push(At { t_ns, what }),
+            Body::LedgerRows(what) => self.rows.push(At { t_ns, what }),
+            Body::LedgerRead(what) => self.reads.push(At { t_ns, what }),
+            Body::Check(what) => self.checks.push(At { t_ns, what }),
+            Body::Gauge(what) => self.gauges.push(At { t_ns, what }),
+            Body::Counter(what) => self.counters.push(At { t_ns, what }),
+            Body::ProbeStatus(what) => self.probe_status.push(At { t_ns, what }),
+            Body::ProbeLost(what) => self.probe_lost.push(At { t_ns, what }),
+            Body::ProbeCost(what) => self.probe_cost.push(At { t_ns, what }),
+            Body::Cost(what) => self.costs.push(At { t_ns, what }),
+            Body::TcpState(what) => self.states.push(At { t_ns, what }),
+            Body::TcpRetransmit(what) => self.retransmits.push(At { t_ns, what }),
+            Body::TcpReset(what) => self.resets.push(At { t_ns, what }),
+            Body::TcpRtt(what) => self.rtts.push(At { t_ns, what }),
+        }
+    }
+}
+
+fn rank(body: &Body) -> u8 {
+    match body {
+        Body::RunStarted(_) => 0,
+        Body::Phase(mark) if !mark.starts => 1,
+        Body::Phase(_) => 2,
+        Body::LedgerRead(_) => 4,
+        Body::RunEnded(_) => 5,
+        _ => 3,
+    }
+}
+
+/// From one time to another, negative if the other is earlier.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a double holds a week in nanoseconds to a tenth of a microsecond"
+)]
+pub(crate) fn seconds_between(from_ns: u64, to_ns: u64) -> f64 {
+    (i128::from(to_ns) - i128::from(from_ns)) as f64 / 1e9
+}
+
+/// A length of time in seconds.
+pub(crate) fn seconds(ns: u64) -> f64 {
+    seconds_between(0, ns)
+}
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]
+pub(crate) fn as_f64(n: u64) -> f64 {
+    n as f64
+}

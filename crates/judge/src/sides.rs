@@ -1,0 +1,106 @@
+//! Which connections a fault is about.
+//!
+//! A dose that names services under `from` and `to` is about the connections between them, in
+//! either direction. If only one of the two is a service that the run knows (the other an
+//! address, say), every connection of that service; if neither is, every connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use temblor_event::Connection;
+
+use crate::log::Log;
+
+/// The separated sides, one pair a fault.
+#[derive(Debug)]
+pub(crate) struct Sides(Vec<Pair>);
+
+#[derive(Debug)]
+struct Pair {
+    from: BTreeSet<String>,
+    to: BTreeSet<String>,
+}
+
+impl Sides {
+    pub(crate) fn new(log: &Log<'_>) -> Self {
+        let known = known_services(log);
+        let services = |text: Option<&String>| -> BTreeSet<String> {
+            let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim);
+            names.filter_map(|name| resolve(name, log, &known)).collect()
+        };
+        let pair = |dose: &BTreeMap<String, String>| Pair {
+            from: services(dose.get("from")),
+            to: services(dose.get("to")),
+        };
+        Self(log.injected.iter().map(|fault| pair(&fault.dose)).collect())
+    }
+
+    /// Whether one of the faults is about this connection.
+    pub(crate) fn concern(&self, connection: &Connection) -> bool {
+        self.0.iter().any(|pair| pair.concerns(connection))
+    }
+}
+
+impl Pair {
+    fn concerns(&self, connection: &Connection) -> bool {
+        let is_in = |side: &BTreeSet<String>, name: &Option<String>| {
+            name.as_ref().is_some_and(|name| side.contains(name))
+        };
+        let (service, peer) = (&connection.service, &connection.peer);
+        match (self.from.is_empty(), self.to.is_empty()) {
+            (true, true) => true,
+            (false, true) => is_in(&self.from, service) || is_in(&self.from, peer),
+            (true, false) => is_in(&self.to, service) || is_in(&self.to, peer),
+            (false, false) => {
+                (is_in(&self.from, service) && is_in(&self.to, peer))
+                    || (is_in(&self.to, service) && is_in(&self.from, peer))
+            }
+        }
+    }
+}
+
+fn known_services(log: &Log<'_>) -> BTreeSet<String> {
+    let connections = (log.states.iter().map(|state| &state.get().conn))
+        .chain(log.retransmits.iter().map(|segment| &segment.get().conn))
+        .chain(log.resets.iter().map(|reset| &reset.get().conn));
+    log.targets
+        .iter()
+        .map(|target| target.service.clone())
+        .chain(connections.flat_map(|c| [c.service.clone(), c.peer.clone()]).flatten())
+        .collect()
+}
+
+/// A service by its own name, by the one it has in the experiment, or by its address. A dose may
+/// give the address along with the name: `postgres (10.0.0.5)`.
+fn resolve(text: &str, log: &Log<'_>, known: &BTreeSet<String>) -> Option<String> {
+    let name = text.split_once(" (").map_or(text, |(name, _)| name);
+    if known.contains(name) {
+        return Some(name.to_owned());
+    }
+    let address: Option<IpAddr> = name.parse().ok();
+    let target = log.targets.iter().find(|target| {
+        target.aliases.iter().any(|alias| alias == name)
+            || address.is_some_and(|address| target.addresses.contains(&address))
+    })?;
+    Some(target.service.clone())
+}
+
+/// `trading-api → postgres`; what is not known by name, by its address.
+pub(crate) fn services(connection: &Connection) -> String {
+    format!("{} → {}", service(connection), peer(connection))
+}
+
+/// `10.0.0.4:40112 → 10.0.0.2:5432`.
+pub(crate) fn addresses(connection: &Connection) -> String {
+    format!("{} → {}", connection.local, connection.remote)
+}
+
+/// Whose side it is.
+pub(crate) fn service(connection: &Connection) -> String {
+    connection.service.clone().unwrap_or_else(|| connection.local.ip().to_string())
+}
+
+/// Who is at the other end.
+pub(crate) fn peer(connection: &Connection) -> String {
+    connection.peer.clone().unwrap_or_else(|| connection.remote.ip().to_string())
+}

@@ -1,0 +1,258 @@
+//! What happened, in order of time, each line from evidence and with its source.
+//!
+//! Bounded: whatever repeats is told a few times and then counted.
+
+use std::collections::BTreeMap;
+
+use crate::detection::{Sign, check_says, check_source};
+use crate::faults::reverted;
+use crate::human::{count, duration, number};
+use crate::log::{Log, seconds_between};
+use crate::phases::Window;
+use crate::recovery::{First, Recovery};
+use crate::result::{ConnectionStory, FaultResult, LedgerResult, TimelineEntry, TimelineKind};
+use crate::sides::{Sides, services};
+use crate::steady::SteadyWatch;
+use crate::timeline_tcp;
+
+const ENTRIES_MAX: usize = 200;
+/// Changes of answer told of one check: a flapping one would bury the rest.
+const CHANGES_MAX: usize = 12;
+const ABORTS_MAX: usize = 10;
+
+/// What the timeline is made of.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    pub(crate) log: &'a Log<'a>,
+    pub(crate) windows: &'a [Window<'a>],
+    pub(crate) sides: &'a Sides,
+    pub(crate) steady: &'a SteadyWatch,
+    pub(crate) faults: &'a [FaultResult],
+    pub(crate) stories: &'a [ConnectionStory],
+    pub(crate) application: Option<&'a Sign>,
+    pub(crate) kernel: Option<&'a Sign>,
+    pub(crate) recovery: &'a Recovery<'a>,
+    pub(crate) ledger: Option<&'a LedgerResult>,
+}
+
+/// The entries, in order; at most 200.
+pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let mut entries = phases(from);
+    entries.extend(faults(from));
+    entries.extend(timeline_tcp::retransmissions(from.log, from.stories));
+    entries.extend(timeline_tcp::ends(from.log, from.sides));
+    entries.extend(checks(from.log));
+    entries.extend(backlogs(from));
+    entries.extend(recovery(from));
+    entries.extend(ledger(from));
+    first_signs(from, &mut entries);
+    entries.sort_by(|a, b| a.t_seconds.total_cmp(&b.t_seconds));
+    if entries.len() > ENTRIES_MAX {
+        let left_out = entries.len() - (ENTRIES_MAX - 1);
+        let t_seconds = entries[ENTRIES_MAX - 1].t_seconds;
+        entries.truncate(ENTRIES_MAX - 1);
+        entries.push(TimelineEntry {
+            t_seconds,
+            what: format!("{left_out} further entries from here on are left out"),
+            source: "timeline".to_owned(),
+            kind: TimelineKind::Run,
+        });
+    }
+    entries
+}
+
+pub(crate) fn entry(
+    log: &Log<'_>,
+    t_ns: u64,
+    kind: TimelineKind,
+    source: impl Into<String>,
+    what: impl Into<String>,
+) -> TimelineEntry {
+    TimelineEntry { t_seconds: log.t_seconds(t_ns), what: what.into(), source: source.into(), kind }
+}
+
+fn phases(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let log = from.log;
+    let run = |t_ns, what: String| entry(log, t_ns, TimelineKind::Run, "run", what);
+    let mut entries: Vec<TimelineEntry> = from
+        .windows
+        .iter()
+        .map(|window| run(window.start_ns, format!("phase {} begins", window.name)))
+        .collect();
+    entries.extend(
+        from.windows
+            .last()
+            .map(|last| run(last.end_ns, format!("phase {} ends, the last one", last.name))),
+    );
+    let aborted = log.aborted.iter().take(ABORTS_MAX);
+    entries.extend(aborted.map(|a| run(a.t_ns, format!("aborted: {}", a.why))));
+    let left = log.left_behind.iter().take(ABORTS_MAX);
+    entries.extend(left.map(|l| run(l.t_ns, format!("left behind: {}", l.what))));
+    entries
+}
+
+fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let log = from.log;
+    let mut entries = Vec::new();
+    for (fault, result) in log.injected.iter().zip(from.faults) {
+        let dose: Vec<String> = fault.dose.iter().map(|(k, v)| format!("{k} {v}")).collect();
+        let dose = if dose.is_empty() { String::new() } else { format!(": {}", dose.join(", ")) };
+        let took = duration(result.apply_seconds);
+        entries.push(entry(
+            log,
+            fault.t_ns,
+            TimelineKind::Fault,
+            &fault.mechanism,
+            format!("{} is in place{dose} (it took {took})", fault.name),
+        ));
+        let Some(reverted) = reverted(log, fault) else { continue };
+        entries.push(entry(
+            log,
+            reverted.began_ns,
+            TimelineKind::Fault,
+            &result.effect.source,
+            format!("{}: {} {}", fault.name, count(result.effect.count), result.effect.measure),
+        ));
+        let gone =
+            if reverted.verified { "verified: nothing of it is left" } else { "not verified" };
+        let took = duration(seconds_between(reverted.began_ns, reverted.t_ns));
+        entries.push(entry(
+            log,
+            reverted.t_ns,
+            TimelineKind::Fault,
+            &fault.mechanism,
+            format!("{} is undone (it took {took}; {gone})", fault.name),
+        ));
+    }
+    entries
+}
+
+/// Each check's changes of answer; a yes at the very first is none.
+fn checks(log: &Log<'_>) -> Vec<TimelineEntry> {
+    let mut last: BTreeMap<&str, (bool, usize)> = BTreeMap::new();
+    let mut entries = Vec::new();
+    for check in &log.checks {
+        let (answer, changes) = last.entry(&check.get().check).or_insert((true, 0));
+        if *answer == check.ok {
+            continue;
+        }
+        *answer = check.ok;
+        *changes += 1;
+        if *changes > CHANGES_MAX {
+            continue;
+        }
+        let kind = if check.ok { TimelineKind::Recovery } else { TimelineKind::Application };
+        let more = if *changes == CHANGES_MAX { " (further changes are left out)" } else { "" };
+        let what = format!("{}{more}", check_says(check.ok, &check.seen));
+        entries.push(entry(log, check.t_ns, kind, check_source(&check.check), what));
+    }
+    entries
+}
+
+fn backlogs(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let log = from.log;
+    let mut entries = Vec::new();
+    for backlog in &log.started.backlogs {
+        let after = from.steady.backlog(backlog).filter(|(t_ns, value)| {
+            *t_ns >= log.t0_ns && value.is_finite() && !log.injected.is_empty()
+        });
+        // The first of several readings that are equally great.
+        let peak = after.fold(None, |peak: Option<(u64, f64)>, reading| match peak {
+            Some(peak) if peak.1 >= reading.1 => Some(peak),
+            _ => Some(reading),
+        });
+        let Some((t_ns, value)) = peak else { continue };
+        let bound = from.steady.backlog_bound(backlog);
+        if bound.is_some_and(|bound| value <= bound) {
+            continue;
+        }
+        let baseline = bound
+            .map(|bound| format!(" (in the baseline at most {})", number(bound)))
+            .unwrap_or_default();
+        entries.push(entry(
+            log,
+            t_ns,
+            TimelineKind::Application,
+            format!("gauge \"{backlog}\""),
+            format!("the backlog is at its greatest: {}{baseline}", number(value)),
+        ));
+    }
+    entries
+}
+
+fn recovery(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let (log, recovery) = (from.log, from.recovery);
+    let Some(healed_ns) = recovery.healed_ns else { return Vec::new() };
+    let mut entries = Vec::new();
+    let after = |t_ns: u64| format!("{} after healing", duration(seconds_between(healed_ns, t_ns)));
+    // A check's change of answer has its own line already.
+    if let Some(First::Connection(state)) = recovery.first {
+        entries.push(entry(
+            log,
+            state.t_ns,
+            TimelineKind::Recovery,
+            log.hook("state"),
+            format!(
+                "first connection that works: {}, {}",
+                services(&state.conn),
+                after(state.t_ns)
+            ),
+        ));
+    }
+    if let Some(t_ns) = recovery.drained_ns {
+        let names = log.started.backlogs.join("\", \"");
+        entries.push(entry(
+            log,
+            t_ns,
+            TimelineKind::Recovery,
+            format!("gauge \"{names}\""),
+            format!("the backlog is drained, {}", after(t_ns)),
+        ));
+    }
+    if let Some(t_ns) = recovery.full_ns {
+        let hold = duration(crate::log::seconds(log.started.steady_hold_ns));
+        entries.push(entry(
+            log,
+            t_ns,
+            TimelineKind::Recovery,
+            "load, checks and backlogs",
+            format!("steady again, {}, and so for {hold}", after(t_ns)),
+        ));
+    }
+    entries
+}
+
+fn ledger(from: &Sources<'_>) -> Option<TimelineEntry> {
+    let read = from.log.reads.last()?;
+    let what = match from.ledger {
+        Some(LedgerResult { error: Some(error), .. }) => {
+            format!("the database was not read to the end: {error}")
+        }
+        _ => format!("the database was read: {} rows", count(read.rows)),
+    };
+    Some(entry(from.log, read.t_ns, TimelineKind::Run, &read.source, what))
+}
+
+/// The first signs are marked where they stand, and added where they do not.
+fn first_signs(from: &Sources<'_>, entries: &mut Vec<TimelineEntry>) {
+    let signs = [
+        (from.kernel, TimelineKind::Kernel, "first sign in the kernel"),
+        (from.application, TimelineKind::Application, "first sign in the application"),
+    ];
+    for (sign, kind, label) in signs {
+        let Some(sign) = sign else { continue };
+        let after = duration(seconds_between(from.log.t0_ns, sign.t_ns));
+        let marked = format!("{label}, {after} after injection: {}", sign.what);
+        let t_seconds = from.log.t_seconds(sign.t_ns);
+        let same = entries.iter_mut().find(|entry| {
+            entry.kind == kind
+                && entry.source == sign.source
+                && entry.what == sign.what
+                && entry.t_seconds.total_cmp(&t_seconds).is_eq()
+        });
+        match same {
+            Some(entry) => entry.what = marked,
+            None => entries.push(entry(from.log, sign.t_ns, kind, &sign.source, marked)),
+        }
+    }
+}

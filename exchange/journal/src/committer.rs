@@ -2,7 +2,7 @@
 
 use crate::error::{AppendError, Failure};
 use crate::segment;
-use crate::shared::Shared;
+use crate::shared::{Entry, Shared};
 use crate::writer::Writer;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,17 +29,23 @@ pub(crate) fn run(shared: &Shared, mut writer: Writer) {
                 }
             }
             Err(failure) => {
-                // First close the queue, so that who hears of the failure finds the journal failed.
-                guarded(|| shared.fail(failure));
-                if let Some(failure) = shared.failure() {
-                    for entry in batch {
-                        let error = AppendError::Failed(Arc::clone(&failure));
-                        guarded(|| entry.done.complete(Err(error)));
-                    }
-                }
+                fail(shared, failure, batch);
                 return;
             }
         }
+    }
+}
+
+/// Refuses the batch and all that is queued behind it, in order. The journal is closed first, so that who
+/// hears of the failure finds it failed.
+fn fail(shared: &Shared, failure: Failure, batch: Vec<Entry>) {
+    let (failure, queued) = shared.fail(failure);
+    for entry in batch.into_iter().chain(queued) {
+        let error = AppendError::Failed(Arc::clone(&failure));
+        guarded(|| entry.done.complete(Err(error)));
+    }
+    if let Some(watcher) = shared.watcher.get() {
+        guarded(|| watcher(Err(failure)));
     }
 }
 
@@ -53,11 +59,12 @@ struct FailOnPanic<'a>(&'a Shared);
 impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.fail(Failure {
+            let failure = Failure {
                 action: "go on writing",
                 file: segment::name(self.0.durable_end().segment),
                 source: io::Error::other("the committing thread panicked"),
-            });
+            };
+            fail(self.0, failure, Vec::new());
         }
     }
 }

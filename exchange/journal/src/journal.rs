@@ -3,7 +3,7 @@
 use crate::committer;
 use crate::error::{AppendError, Failure, OpenError, ReadError};
 use crate::reader::Reader;
-use crate::record::RECORD_HEADER_BYTES;
+use crate::record::{PAYLOAD_BYTES_LIMIT, RECORD_HEADER_BYTES};
 use crate::recover::{Recovered, SEGMENT_BYTES_LIMIT, recover};
 use crate::shared::{Completion, Entry, Shared};
 use crate::storage::Storage;
@@ -13,10 +13,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Bounds. Only `payload_bytes_max` matters to what is on disk: it must not shrink below what was written.
+/// Bounds. They may differ from one opening of a journal to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The largest record.
+    /// The largest record; at most 16 MiB.
     pub payload_bytes_max: usize,
     /// How many records may wait for the committer.
     pub queue_records_max: usize,
@@ -51,6 +51,8 @@ impl Options {
             .saturating_add(headers_bytes as u64);
         if self.queue_records_max == 0 {
             Err(OpenError::Options("queue_records_max must be at least 1"))
+        } else if self.payload_bytes_max > PAYLOAD_BYTES_LIMIT {
+            Err(OpenError::Options("payload_bytes_max must be at most 16 MiB"))
         } else if largest > SEGMENT_BYTES_LIMIT {
             Err(OpenError::Options("a file with its last batch must stay below 1 GiB"))
         } else {

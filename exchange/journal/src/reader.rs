@@ -111,13 +111,12 @@ impl Reader {
             self.consumed = 0;
         }
         self.fill(RECORD_HEADER_BYTES)?;
-        let payload_bytes_max = self.shared.options.payload_bytes_max;
         if let Err(NotARecord::Short { needed_bytes }) =
-            record::decode(&self.buffer[self.consumed..], payload_bytes_max)
+            record::decode(&self.buffer[self.consumed..])
         {
             self.fill(needed_bytes)?;
         }
-        let record = match record::decode(&self.buffer[self.consumed..], payload_bytes_max) {
+        let record = match record::decode(&self.buffer[self.consumed..]) {
             Ok(record) if record.seq == self.next_seq => record,
             Ok(_) => return Err(self.damaged("records are out of order")),
             Err(NotARecord::Short { .. }) => return Err(self.damaged("a record is cut off")),

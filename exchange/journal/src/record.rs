@@ -10,6 +10,10 @@
 //!
 //! All numbers are little-endian. The position is what tells a torn write from damage, see [`crate::scan`].
 
+/// No payload is larger, whatever the options say. It belongs to the format and not to the options, so that a
+/// journal stays readable when somebody lowers its bounds.
+pub(crate) const PAYLOAD_BYTES_LIMIT: usize = 16 * 1024 * 1024;
+
 /// Bytes before the payload.
 pub(crate) const RECORD_HEADER_BYTES: usize = 20;
 
@@ -52,13 +56,13 @@ pub(crate) fn encode(buffer: &mut Vec<u8>, seq: u64, position: u32, payload: &[u
 }
 
 /// Reads the record at the beginning of `bytes`.
-pub(crate) fn decode(bytes: &[u8], payload_bytes_max: usize) -> Result<RawRecord<'_>, NotARecord> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<RawRecord<'_>, NotARecord> {
     let Some((header, rest)) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>() else {
         return Err(NotARecord::Short { needed_bytes: RECORD_HEADER_BYTES });
     };
     let [c0, c1, c2, c3, l0, l1, l2, l3, s0, s1, s2, s3, s4, s5, s6, s7, p0, p1, p2, p3] = *header;
     let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-    if len > payload_bytes_max {
+    if len > PAYLOAD_BYTES_LIMIT {
         return Err(NotARecord::Length);
     }
     let Some(payload) = rest.get(..len) else {

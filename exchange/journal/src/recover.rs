@@ -12,10 +12,14 @@ use std::sync::Arc;
 /// Files above this are none that a journal wrote; reading one whole would be unbounded.
 pub(crate) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
 
+/// The number of the first record ever.
+const FIRST_SEQ: u64 = 1;
+
 /// What was found when the journal was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// The first record held; one more than `last_seq` when there is none.
+    /// The first record held, which is 1 as long as nothing removes old records; there is none when it is greater
+    /// than `last_seq`.
     pub first_seq: u64,
     /// The last record held; zero when there never was one.
     pub last_seq: u64,
@@ -39,19 +43,23 @@ pub(crate) fn recover(
     segments.sort_unstable();
 
     let Some((&last, sealed)) = segments.split_last() else {
-        let file = create_segment(storage.as_ref(), 1)
-            .map_err(|source| refused("create", segment::name(1), source))?;
-        let recovered = Recovered { first_seq: 1, last_seq: 0, truncated_bytes: 0, segments: 1 };
-        return Ok((writer(storage, options, file, 1, SEGMENT_HEADER_BYTES, 1), recovered));
+        let file = create_segment(storage.as_ref(), FIRST_SEQ)
+            .map_err(|source| refused("create", segment::name(FIRST_SEQ), source))?;
+        let recovered =
+            Recovered { first_seq: FIRST_SEQ, last_seq: 0, truncated_bytes: 0, segments: 1 };
+        return Ok((
+            writer(storage, options, file, FIRST_SEQ, SEGMENT_HEADER_BYTES, FIRST_SEQ),
+            recovered,
+        ));
     };
 
-    let first_seq = segments[0];
-    let mut next_seq = first_seq;
+    // Files are never removed, so a journal that does not begin with the first record has lost some.
+    let mut next_seq = FIRST_SEQ;
     for &segment in sealed {
         no_gap(segment, next_seq)?;
         let name = segment::name(segment);
         let (_, bytes) = read(storage.as_ref(), &name)?;
-        next_seq = match judge(&bytes, segment, &options) {
+        next_seq = match judge(&bytes, segment) {
             Ok(scan) if scan.torn_bytes == 0 => scan.next_seq,
             // A file is begun only when the one before it is synced to its end.
             Ok(scan) => {
@@ -71,7 +79,7 @@ pub(crate) fn recover(
         // A crash came while the file was made. No record was ever in it.
         Scan { end: 0, next_seq, last_batch_start: 0, torn_bytes: bytes.len() }
     } else {
-        judge(&bytes, last, &options).map_err(|damage| damaged(name.clone(), damage))?
+        judge(&bytes, last).map_err(|damage| damaged(name.clone(), damage))?
     };
     let mut settle = || {
         if scan.torn_bytes > 0 {
@@ -91,7 +99,7 @@ pub(crate) fn recover(
     settle().map_err(|source| refused("repair", name, source))?;
 
     let recovered = Recovered {
-        first_seq,
+        first_seq: FIRST_SEQ,
         last_seq: scan.next_seq - 1,
         truncated_bytes: scan.torn_bytes as u64,
         segments: segments.len(),
@@ -111,9 +119,9 @@ fn writer(
     Writer { storage, options, file, segment, offset: offset as u64, next_seq, buffer: Vec::new() }
 }
 
-fn judge(bytes: &[u8], segment: u64, options: &Options) -> Result<Scan, Damage> {
+fn judge(bytes: &[u8], segment: u64) -> Result<Scan, Damage> {
     if bytes.get(..SEGMENT_HEADER_BYTES) == Some(segment::header(segment).as_slice()) {
-        scan(bytes, segment, options.payload_bytes_max)
+        scan(bytes, segment)
     } else {
         Err(Damage { offset: 0, what: "the file's header is bad, or of another version" })
     }

@@ -36,12 +36,12 @@ pub(crate) struct Damage {
 }
 
 /// Judges the records behind a sound file header.
-pub(crate) fn scan(bytes: &[u8], first_seq: u64, payload_bytes_max: usize) -> Result<Scan, Damage> {
+pub(crate) fn scan(bytes: &[u8], first_seq: u64) -> Result<Scan, Damage> {
     let mut sound =
         Scan { end: SEGMENT_HEADER_BYTES, next_seq: first_seq, last_batch_start: 0, torn_bytes: 0 };
     let mut position_next = 0;
     while let Some(rest) = bytes.get(sound.end..).filter(|rest| !rest.is_empty()) {
-        let record = match record::decode(rest, payload_bytes_max) {
+        let record = match record::decode(rest) {
             Ok(record)
                 if record.seq == sound.next_seq
                     && (record.position == 0 || record.position == position_next) =>
@@ -50,7 +50,7 @@ pub(crate) fn scan(bytes: &[u8], first_seq: u64, payload_bytes_max: usize) -> Re
             }
             Ok(_) => return Err(Damage { offset: sound.end, what: "records are out of order" }),
             Err(_) => {
-                judge_rest(bytes, &sound, position_next, payload_bytes_max)?;
+                judge_rest(bytes, &sound, position_next)?;
                 sound.torn_bytes = rest.len();
                 return Ok(sound);
             }
@@ -66,12 +66,7 @@ pub(crate) fn scan(bytes: &[u8], first_seq: u64, payload_bytes_max: usize) -> Re
 }
 
 /// Tells whether the bytes from the bad record at `sound.end` on are torn; else they are damaged.
-fn judge_rest(
-    bytes: &[u8],
-    sound: &Scan,
-    position_next: u32,
-    payload_bytes_max: usize,
-) -> Result<(), Damage> {
+fn judge_rest(bytes: &[u8], sound: &Scan, position_next: u32) -> Result<(), Damage> {
     let (bad, bad_seq) = (sound.end, sound.next_seq);
     let mut offset = bad + 1;
     let mut hole_seen = false;
@@ -81,7 +76,7 @@ fn judge_rest(
         let plausible = bytes[offset + 8..]
             .first_chunk()
             .is_some_and(|seq| (bad_seq + 1..=seq_bound).contains(&u64::from_le_bytes(*seq)));
-        let record = plausible.then(|| record::decode(&bytes[offset..], payload_bytes_max));
+        let record = plausible.then(|| record::decode(&bytes[offset..]));
         let Some(Ok(record)) = record else {
             offset += 1;
             continue;
@@ -119,3 +114,6 @@ fn has_hole(bytes: &[u8], range: std::ops::Range<usize>, batch_start: usize) -> 
         start < end && bytes[start..end].iter().all(|byte| *byte == 0)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,23 +191,18 @@ impl Shared {
         self.room_made.notify_all();
     }
 
-    /// Takes nothing more, and refuses what is queued.
-    pub(crate) fn fail(&self, failure: Failure) {
+    /// Takes nothing more, wakes all who wait, and gives what was queued, to be refused.
+    pub(crate) fn fail(&self, failure: Failure) -> (Arc<Failure>, VecDeque<Entry>) {
         let failure = Arc::clone(self.failure.get_or_init(|| Arc::new(failure)));
         self.close();
         let mut queue = lock(&self.queue);
-        let refused = std::mem::take(&mut queue.entries);
+        let queued = std::mem::take(&mut queue.entries);
         queue.bytes = 0;
         drop(queue);
-        for entry in refused {
-            entry.done.complete(Err(AppendError::Failed(Arc::clone(&failure))));
-        }
-        // Under the lock, so that nobody checks before the failure and waits after this.
+        // Through the lock, so that nobody looks before the failure and begins to wait after this.
         drop(lock(&self.durable));
         self.durable_moved.notify_all();
-        if let Some(watcher) = self.watcher.get() {
-            watcher(Err(failure));
-        }
+        (failure, queued)
     }
 
     pub(crate) fn durable_seq(&self) -> u64 {

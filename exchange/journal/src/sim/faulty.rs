@@ -11,9 +11,11 @@ pub enum Lie {
     Never,
     /// It says it is done and does it only before the next write: what acknowledging before syncing comes to.
     Late,
+    /// Files are synced, but the directory that names them never is.
+    Names,
 }
 
-/// A storage whose `sync_data` lies. To be put around a [`super::SimStorage`].
+/// A storage whose syncs lie. To be put around a [`super::SimStorage`].
 #[derive(Debug)]
 pub struct LyingStorage {
     inner: Arc<dyn Storage>,
@@ -46,7 +48,7 @@ impl Storage for LyingStorage {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.inner.sync_dir()
+        if self.lie == Lie::Names { Ok(()) } else { self.inner.sync_dir() }
     }
 }
 
@@ -74,7 +76,7 @@ impl SegmentFile for LyingFile {
 
     fn sync_data(&mut self) -> io::Result<()> {
         self.owed = true;
-        Ok(())
+        if self.lie == Lie::Names { self.inner.sync_data() } else { Ok(()) }
     }
 
     fn truncate(&mut self, len_bytes: u64) -> io::Result<()> {

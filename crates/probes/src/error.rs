@@ -1,0 +1,79 @@
+//! What can go wrong with a probe.
+
+use std::io;
+
+/// What can go wrong with a probe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine lacks something that the probe cannot do without: the user's to provide.
+    #[error("{what}; {how}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// How to get it.
+        how: String,
+    },
+    /// The kernel refused a step for a reason that we do not know.
+    #[error("the kernel refused to {doing}")]
+    Kernel {
+        /// The step: `load the programs of the tcp probe`.
+        doing: String,
+        /// What it said.
+        #[source]
+        source: libbpf_rs::Error,
+    },
+    /// A system call outside of BPF failed.
+    #[error("could not {doing}")]
+    System {
+        /// The step.
+        doing: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The probe's thread ended by a panic: our bug.
+    #[error("the thread of the {probe} probe panicked")]
+    Panicked {
+        /// The probe.
+        probe: &'static str,
+    },
+    /// The program and its kernel half do not belong together: our bug.
+    #[error("the kernel half of the {probe} probe has no {part}")]
+    Incomplete {
+        /// The probe.
+        probe: &'static str,
+        /// A map or a program.
+        part: &'static str,
+    },
+}
+
+impl Error {
+    /// Wraps what libbpf said, and recognises the causes that a user can do something about.
+    pub(crate) fn kernel(doing: impl Into<String>, source: libbpf_rs::Error) -> Self {
+        let doing = doing.into();
+        if source.kind() == libbpf_rs::ErrorKind::PermissionDenied {
+            return refused(doing, source);
+        }
+        Self::Kernel { doing, source }
+    }
+}
+
+/// EPERM has three likely causes, and two of them have a name.
+fn refused(doing: String, source: libbpf_rs::Error) -> Error {
+    if !rustix::process::geteuid().is_root() {
+        return Error::Missing {
+            what: format!("without root the kernel refuses to {doing}"),
+            how: "run as root (sudo), or with the capabilities CAP_BPF, CAP_PERFMON, \
+                  CAP_NET_ADMIN and CAP_SYS_ADMIN"
+                .into(),
+        };
+    }
+    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    if lockdown.contains("[confidentiality]") {
+        return Error::Missing {
+            what: format!("kernel lockdown forbids it to {doing}"),
+            how: "boot with lockdown=integrity or without lockdown".into(),
+        };
+    }
+    Error::Kernel { doing, source }
+}

@@ -1,0 +1,105 @@
+//! What all probes ask of the kernel: its types, and what our programs cost.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
+
+use libbpf_rs::btf::BtfKind;
+use libbpf_rs::btf::types::FuncProto;
+use libbpf_rs::{Btf, PrintLevel, ReferencesType, libbpf_sys};
+use temblor_event::ProgramCost;
+
+use crate::Error;
+
+/// libbpf writes to stderr unless told otherwise; its words belong in the log.
+pub(crate) fn log_libbpf() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        libbpf_rs::set_print(Some((PrintLevel::Info, |_level, message| {
+            tracing::debug!(target: "libbpf", "{}", message.trim_end());
+        })));
+    });
+}
+
+/// The running kernel's own types.
+pub(crate) struct KernelTypes(Btf<'static>);
+
+impl KernelTypes {
+    pub(crate) fn read() -> Result<Self, Error> {
+        log_libbpf();
+        Btf::from_vmlinux().map(Self).map_err(|_| Error::Missing {
+            what: "this kernel does not carry its own types (/sys/kernel/btf/vmlinux)".into(),
+            how: "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y; those of Debian from 11 and \
+                  Ubuntu from 20.10 are"
+                .into(),
+        })
+    }
+
+    /// How many arguments a tracepoint hands to a program. None: there is no such tracepoint.
+    pub(crate) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        let typedef: libbpf_rs::btf::types::Typedef<'_> =
+            self.0.type_by_name(&format!("btf_trace_{name}"))?;
+        let prototype = typedef.referenced_type().next_type()?;
+        let prototype = FuncProto::try_from(prototype).ok()?;
+        // The first parameter is the tracepoint's private data; programs do not get it.
+        Some(prototype.len().saturating_sub(1))
+    }
+
+    /// Whether the kernel has a function of this name.
+    pub(crate) fn has_function(&self, name: &str) -> bool {
+        self.0
+            .type_by_name::<libbpf_rs::btf::BtfType<'_>>(name)
+            .is_some_and(|found| found.kind() == BtfKind::Func)
+    }
+
+    /// Whether the kernel has a struct of this name.
+    pub(crate) fn has_struct(&self, name: &str) -> bool {
+        self.0
+            .type_by_name::<libbpf_rs::btf::BtfType<'_>>(name)
+            .is_some_and(|found| found.kind() == BtfKind::Struct)
+    }
+}
+
+/// Switches the kernel's accounting of program run time on for as long as this is held. The
+/// descriptor does it rather than the sysctl: it ends with us, however we end.
+pub(crate) fn count_run_time() -> Result<OwnedFd, Error> {
+    // SAFETY: the call takes a plain number and returns a new descriptor or a negative error.
+    let fd = unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) };
+    if fd < 0 {
+        return Err(Error::System {
+            doing: "switch on the kernel's run statistics of BPF programs".into(),
+            source: io::Error::from_raw_os_error(-fd),
+        });
+    }
+    // SAFETY: the descriptor was just returned to us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel counted of a program.
+pub(crate) struct Run {
+    pub(crate) cost: ProgramCost,
+    /// Runs that the kernel left out because the program was running on that processor already.
+    pub(crate) skipped: u64,
+}
+
+pub(crate) fn program_run(name: &str, program: BorrowedFd<'_>) -> io::Result<Run> {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut length = u32::try_from(size_of::<libbpf_sys::bpf_prog_info>()).unwrap_or(u32::MAX);
+    // SAFETY: the kernel writes at most `length` bytes into `info`, which is that long; all its
+    // pointers are null with zero lengths, so it writes nowhere else.
+    let status = unsafe {
+        libbpf_sys::bpf_prog_get_info_by_fd(program.as_raw_fd(), &raw mut info, &raw mut length)
+    };
+    if status != 0 {
+        return Err(io::Error::from_raw_os_error(-status));
+    }
+    Ok(Run {
+        cost: ProgramCost {
+            program: name.to_owned(),
+            runs: info.run_cnt,
+            run_ns: info.run_time_ns,
+        },
+        skipped: info.recursion_misses,
+    })
+}

@@ -1,0 +1,228 @@
+//! Which of its hooks this kernel has.
+
+use temblor_event::Hook;
+use temblor_host::{Capability, State};
+
+use super::probe::{Settings, load};
+use crate::Error;
+use crate::kernel::KernelTypes;
+
+/// A tracepoint and the program for it.
+struct Tracepoint {
+    name: &'static str,
+    program: &'static str,
+    sees: &'static str,
+    /// Without it there would be no point in the probe.
+    essential: bool,
+}
+
+const TRACEPOINTS: &[Tracepoint] = &[
+    Tracepoint {
+        name: "inet_sock_set_state",
+        program: "tcp_state",
+        sees: "connects and state changes",
+        essential: true,
+    },
+    Tracepoint {
+        name: "tcp_retransmit_skb",
+        program: "tcp_retransmit",
+        sees: "retransmissions",
+        essential: true,
+    },
+    Tracepoint {
+        name: "tcp_retransmit_synack",
+        program: "tcp_synack",
+        sees: "retransmitted SYN-ACKs",
+        essential: false,
+    },
+    Tracepoint {
+        name: "tcp_send_reset",
+        program: "tcp_reset_out",
+        sees: "resets sent",
+        essential: false,
+    },
+    Tracepoint {
+        name: "tcp_receive_reset",
+        program: "tcp_reset_in",
+        sees: "resets received",
+        essential: false,
+    },
+    Tracepoint {
+        name: "tcp_probe",
+        program: "tcp_rtt",
+        sees: "round-trip times",
+        essential: false,
+    },
+];
+
+/// The program that looks at the connections that are there already.
+pub(super) const SEED: &str = "tcp_seed";
+
+/// What of all this the running kernel has.
+pub(super) struct Support {
+    present: Vec<&'static Tracepoint>,
+    absent: Vec<&'static Tracepoint>,
+    /// The tracepoint tells of failed sends too, and why they failed.
+    pub(super) retransmit_has_error: bool,
+    /// Tracepoints may ask for a socket's cookie.
+    pub(super) has_cookie_helper: bool,
+    /// Connections that are there already can be looked at.
+    pub(super) has_iterator: bool,
+}
+
+impl Support {
+    pub(super) fn look() -> Result<Self, Error> {
+        let types = KernelTypes::read()?;
+        let (present, absent) = TRACEPOINTS
+            .iter()
+            .partition(|tracepoint| types.tracepoint_arguments(tracepoint.name).is_some());
+        Ok(Self {
+            present,
+            absent,
+            retransmit_has_error: types
+                .tracepoint_arguments("tcp_retransmit_skb")
+                .is_some_and(|arguments| arguments > 2),
+            has_cookie_helper: types.has_function("bpf_get_socket_ptr_cookie"),
+            has_iterator: types.has_struct("bpf_iter__tcp"),
+        })
+    }
+
+    /// An error that names the tracepoint, if one is missing without which nothing is seen.
+    pub(super) fn require_essential(&self) -> Result<(), Error> {
+        match self.absent.iter().find(|tracepoint| tracepoint.essential) {
+            None => Ok(()),
+            Some(tracepoint) => Err(Error::Missing {
+                what: format!("this kernel has no tracepoint {}", tracepoint.name),
+                how: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y and CONFIG_INET=y".into(),
+            }),
+        }
+    }
+
+    pub(super) fn wants(&self, program: &str) -> bool {
+        if program == SEED {
+            return self.has_iterator;
+        }
+        self.present.iter().any(|tracepoint| tracepoint.program == program)
+    }
+
+    pub(super) fn hooks(&self) -> Vec<Hook> {
+        let seed = Hook {
+            sees: "retransmission counts of connections that were there before".into(),
+            hook: "iter/tcp".into(),
+        };
+        let tracepoints = self.present.iter().map(|tracepoint| Hook {
+            sees: tracepoint.sees.into(),
+            hook: format!("tp_btf/{}", tracepoint.name),
+        });
+        tracepoints.chain(self.has_iterator.then_some(seed)).collect()
+    }
+
+    /// What stays unseen, with the reason.
+    pub(super) fn unseen(&self) -> Vec<String> {
+        let mut unseen: Vec<_> = self
+            .absent
+            .iter()
+            .map(|tracepoint| {
+                format!("{}: this kernel has no tracepoint {}", tracepoint.sees, tracepoint.name)
+            })
+            .collect();
+        unseen.extend(
+            [LATE_FAILURES, WEAK_COOKIES, NO_SEED]
+                .into_iter()
+                .zip([self.retransmit_has_error, self.has_cookie_helper, self.has_iterator])
+                .filter(|(_, there)| !there)
+                .map(|(text, _)| text.to_owned()),
+        );
+        unseen
+    }
+}
+
+const LATE_FAILURES: &str = "retransmissions that this machine itself fails to send: before Linux \
+    6.15 the tracepoint is silent then; they are counted, without a time of their own, at the \
+    connection's next event";
+const WEAK_COOKIES: &str = "socket cookies: before Linux 5.12 tracepoints may not ask for them; \
+    the socket's address stands in, which a later socket may get again";
+const NO_SEED: &str = "retransmissions before the first that is seen, on connections that were \
+    there already: this kernel has no iterator over TCP sockets (Linux 5.9)";
+
+/// What this kernel offers the probe: looked up, and the programs loaded once for trial.
+#[must_use]
+pub fn capabilities() -> Vec<Capability> {
+    let entry = |name, state| Capability { name, of: "probe tcp", state };
+    let missing = |error: &Error| match error {
+        Error::Missing { what, how } => {
+            State::Missing { why: what.clone(), how_to_get: how.clone() }
+        }
+        other => State::Missing {
+            why: chain(other),
+            how_to_get: "run with RUST_LOG=libbpf=debug for the kernel's own words".into(),
+        },
+    };
+    let support = match Support::look() {
+        Ok(support) => support,
+        Err(error) => return vec![entry("tracepoints", missing(&error))],
+    };
+    let mut table: Vec<_> = TRACEPOINTS
+        .iter()
+        .map(|tracepoint| {
+            let state = if support.wants(tracepoint.program) {
+                State::Available { via: format!("tp_btf/{}", tracepoint.name) }
+            } else {
+                State::Missing {
+                    why: format!("this kernel has no tracepoint {}", tracepoint.name),
+                    how_to_get: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y".into(),
+                }
+            };
+            entry(tracepoint.sees, state)
+        })
+        .collect();
+    let or_lacks = |there: bool, via: &str, instead: &str, lacks: &str| {
+        if there {
+            State::Available { via: via.into() }
+        } else {
+            State::Fallback { via: instead.into(), lacks: lacks.into() }
+        }
+    };
+    table.push(entry(
+        "errors of failed retransmissions",
+        or_lacks(
+            support.retransmit_has_error,
+            "the third argument of tp_btf/tcp_retransmit_skb",
+            "the socket's own count, read at its next event",
+            LATE_FAILURES,
+        ),
+    ));
+    table.push(entry(
+        "socket cookies",
+        or_lacks(
+            support.has_cookie_helper,
+            "bpf_get_socket_cookie",
+            "the socket's address",
+            WEAK_COOKIES,
+        ),
+    ));
+    table.push(entry(
+        "connections that are there already",
+        or_lacks(support.has_iterator, "iter/tcp", "each connection's first event", NO_SEED),
+    ));
+    table.push(entry(
+        "loading",
+        match load(&support, &Settings::default()) {
+            Ok(_) => State::Available { via: "the verifier took the programs".into() },
+            Err(error) => missing(&error),
+        },
+    ));
+    table
+}
+
+/// The error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

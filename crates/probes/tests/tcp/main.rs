@@ -1,0 +1,12 @@
+//! The tcp probe against a real kernel: connections between two namespaces of our own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
+)]
+
+mod losses;
+mod retransmits;
+mod states;
+mod world;

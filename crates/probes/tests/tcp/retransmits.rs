@@ -1,0 +1,209 @@
+//! Retransmissions: their causes, their timers, and their sum against the kernel's own counter.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use temblor_event::{Body, Event, RetransmitKind, TcpRetransmit, TcpState};
+
+use crate::world::{
+    CLIENT, SERVER, Watch, World, assert_counters_agree, counters, drop_packets, let_packets,
+    possible, segments,
+};
+
+fn again<'a>(
+    events: &'a [Event],
+    service: &'a str,
+    kind: RetransmitKind,
+) -> Vec<&'a TcpRetransmit> {
+    let of_kind = events.iter().filter_map(|event| match &event.body {
+        Body::TcpRetransmit(again)
+            if again.kind == kind && again.conn.service.as_deref() == Some(service) =>
+        {
+            Some(again)
+        }
+        _ => None,
+    });
+    of_kind.collect()
+}
+
+#[test]
+fn a_connect_into_silence_repeats_its_syn_and_the_peer_its_syn_ack() {
+    if !possible() {
+        return;
+    }
+    let world = World::new();
+    let watch = Watch::start(&world.attribution());
+    let before = counters(&world);
+    let listener = world.listen("10.77.0.2");
+    let to = listener.local_addr().unwrap();
+    // The SYN arrives, its answer does not.
+    drop_packets(&world.client, "input", "meta l4proto tcp");
+    let connect = || TcpStream::connect_timeout(&to, Duration::from_millis(2300)).unwrap_err();
+    world.client.run(connect).unwrap();
+    let events = watch.until("the close", |events| {
+        events.iter().any(
+            |event| matches!(&event.body, Body::TcpState(change) if change.to == TcpState::Close),
+        )
+    });
+
+    let syns = again(&events, CLIENT, RetransmitKind::Syn);
+    assert!(syns.len() >= 2, "{syns:?}");
+    for syn in &syns {
+        assert_eq!((syn.state, syn.segments, syn.errno), (TcpState::SynSent, 1, 0));
+        assert!(syn.rto_ns >= 500_000_000, "{syn:?}");
+        assert_eq!(syn.conn.peer.as_deref(), Some(SERVER));
+        assert_eq!(syn.conn.remote, to);
+    }
+    let answers = again(&events, SERVER, RetransmitKind::SynAck);
+    assert!(!answers.is_empty());
+    for answer in answers {
+        assert_eq!(answer.conn.peer.as_deref(), Some(CLIENT));
+        assert_eq!((answer.conn.local, answer.state), (to, TcpState::NewSynRecv));
+        assert!(answer.rto_ns >= 500_000_000, "{answer:?}");
+    }
+    let gave_up = events.iter().find_map(|event| match &event.body {
+        Body::TcpState(change) if change.from == TcpState::SynSent => Some(change),
+        _ => None,
+    });
+    let gave_up = gave_up.unwrap();
+    assert_eq!((gave_up.to, gave_up.errno), (TcpState::Close, 0), "the application gave up");
+    assert!(gave_up.connect_ns.unwrap() >= 2_300_000_000);
+    assert_eq!(gave_up.retransmitted as usize, syns.len());
+    assert_counters_agree(&world, &watch, before);
+}
+
+#[test]
+fn silence_on_a_connection_is_a_tail_loss_probe_and_then_doubling_timeouts() {
+    if !possible() {
+        return;
+    }
+    let world = World::new();
+    let watch = Watch::start(&world.attribution());
+    let listener = world.listen("10.77.0.2");
+    let (mut near, mut far) = world.connected(&listener);
+    near.write_all(b"warm").unwrap();
+    far.read_exact(&mut [0; 4]).unwrap();
+    let before = counters(&world);
+    drop_packets(&world.server, "input", "meta l4proto tcp");
+    near.write_all(b"lost").unwrap();
+    let events = watch.until("four time-outs", |events| {
+        again(events, CLIENT, RetransmitKind::Timeout).len() >= 4
+    });
+    let_packets(&world.server);
+    far.read_exact(&mut [0; 4]).unwrap();
+
+    let probes = again(&events, CLIENT, RetransmitKind::TailLossProbe);
+    assert_eq!(probes.len(), 1, "{events:#?}");
+    let timeouts = again(&events, CLIENT, RetransmitKind::Timeout);
+    for (doublings, timeout) in timeouts.iter().enumerate() {
+        assert_eq!(usize::from(timeout.backoff), doublings);
+        assert_eq!(timeout.rto_ns, timeouts[0].rto_ns << doublings, "{timeout:?}");
+        assert_eq!((timeout.state, timeout.segments, timeout.errno), (TcpState::Established, 1, 0));
+    }
+    assert!((200_000_000..400_000_000).contains(&timeouts[0].rto_ns), "{:?}", timeouts[0]);
+    // The timer's value is what passed between two time-outs.
+    let times: Vec<_> = events
+        .iter()
+        .filter(|event| {
+            matches!(&event.body, Body::TcpRetransmit(a) if a.kind == RetransmitKind::Timeout)
+        })
+        .map(|event| event.t_ns)
+        .collect();
+    for (pair, timeout) in times.windows(2).zip(&timeouts[1..]) {
+        let passed = pair[1] - pair[0];
+        assert!(passed.abs_diff(timeout.rto_ns) < timeout.rto_ns / 4, "{passed} for {timeout:?}");
+    }
+    assert_counters_agree(&world, &watch, before);
+}
+
+#[test]
+fn sends_that_fail_on_this_machine_are_counted_with_their_error() {
+    if !possible() {
+        return;
+    }
+    let world = World::new();
+    let watch = Watch::start(&world.attribution());
+    let listener = world.listen("fd77::2");
+    let (mut near, mut far) = world.connected(&listener);
+    let before = counters(&world);
+    drop_packets(&world.client, "output", "meta l4proto tcp");
+    near.write_all(b"held").unwrap();
+    let all_errors_told = watch.status().unseen.is_empty();
+    if all_errors_told {
+        let events = watch.until("three time-outs", |events| {
+            again(events, CLIENT, RetransmitKind::Timeout).len() >= 3
+        });
+        for timeout in again(&events, CLIENT, RetransmitKind::Timeout) {
+            assert_eq!(timeout.errno, 1, "EPERM is what a dropping rule gives: {timeout:?}");
+        }
+    }
+    let_packets(&world.client);
+    far.read_exact(&mut [0; 4]).unwrap();
+    drop((near, far));
+    watch.until("the close", |events| {
+        events.iter().any(
+            |event| matches!(&event.body, Body::TcpState(change) if change.to == TcpState::Close),
+        )
+    });
+    assert_counters_agree(&world, &watch, before);
+}
+
+#[test]
+fn a_burst_with_losses_adds_up() {
+    if !possible() {
+        return;
+    }
+    let world = World::new();
+    let watch = Watch::start(&world.attribution());
+    let listener = world.listen("10.77.0.2");
+    let (mut near, mut far) = world.connected(&listener);
+    let before = counters(&world);
+    // Every seventh packet goes, both ways: gaps, lost acknowledgements, probes, segments of
+    // many packets that are sent again in parts.
+    drop_packets(&world.server, "input", "numgen inc mod 7 == 3");
+    const BYTES: usize = 3 << 20;
+    let writing = std::thread::spawn(move || {
+        near.write_all(&vec![7; BYTES]).unwrap();
+        near
+    });
+    let mut left = BYTES;
+    let mut buffer = vec![0; 1 << 16];
+    while left > 0 {
+        left -= far.read(&mut buffer).unwrap();
+    }
+    let near = writing.join().unwrap();
+    let_packets(&world.server);
+    assert_counters_agree(&world, &watch, before);
+    drop((near, far));
+    let (events, _) = watch.stop();
+    assert!(!again(&events, CLIENT, RetransmitKind::Fast).is_empty());
+    assert!(segments(&events, CLIENT) > 20, "{}", segments(&events, CLIENT));
+}
+
+#[test]
+fn a_connection_older_than_the_probe_counts_only_what_is_new() {
+    if !possible() {
+        return;
+    }
+    let world = World::new();
+    let listener = world.listen("10.77.0.2");
+    let (mut near, mut far) = world.connected(&listener);
+    {
+        let earlier = Watch::start(&world.attribution());
+        drop_packets(&world.server, "input", "meta l4proto tcp");
+        near.write_all(b"then").unwrap();
+        earlier.until("two", |events| segments(events, CLIENT) >= 2);
+        let_packets(&world.server);
+        far.read_exact(&mut [0; 4]).unwrap();
+    }
+    let before = counters(&world);
+    assert!(before.0 >= 2);
+    let watch = Watch::start(&world.attribution());
+    drop_packets(&world.server, "input", "meta l4proto tcp");
+    near.write_all(b"now!").unwrap();
+    watch.until("two more", |events| segments(events, CLIENT) >= 2);
+    let_packets(&world.server);
+    far.read_exact(&mut [0; 4]).unwrap();
+    assert_counters_agree(&world, &watch, before);
+}

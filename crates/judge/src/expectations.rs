@@ -6,7 +6,7 @@
 
 use temblor_event::{Condition, Expectation, Figure};
 
-use crate::load::{Load, is_of_load, value};
+use crate::load::{Load, is_of_load};
 use crate::phases::Window;
 use crate::result::{ExpectationResult, LedgerResult, LoadFigures, RecoveryResult};
 
@@ -68,7 +68,7 @@ impl Figures<'_> {
             Figure::Detection => self.detection_seconds,
             Figure::RecoveryFirst => self.recovery.first,
             Figure::RecoveryFull => self.recovery.full,
-            _ => value(load?, figure),
+            _ => load?.figure(figure),
         }
     }
 }

@@ -53,22 +53,26 @@ impl Load {
     }
 }
 
-/// The figures of a single second.
-pub(crate) fn second_figures(second: &LoadSecond) -> LoadFigures {
-    Sum::one(second, Latencies::of(second)).figures()
-}
+impl LoadFigures {
+    /// The figures of a single second.
+    #[must_use]
+    pub fn of_second(second: &LoadSecond) -> Self {
+        Sum::one(second, Latencies::of(second)).figures()
+    }
 
-/// A figure of the load by its name; None also for figures that are not of the load.
-pub(crate) fn value(figures: &LoadFigures, figure: Figure) -> Option<f64> {
-    match figure {
-        Figure::LoadSuccess => figures.success,
-        Figure::LoadErrors => figures.errors,
-        Figure::LoadP50 => figures.p50_seconds,
-        Figure::LoadP90 => figures.p90_seconds,
-        Figure::LoadP99 => figures.p99_seconds,
-        Figure::LoadMax => figures.max_seconds,
-        Figure::LoadThroughput => Some(figures.throughput_per_second),
-        _ => None,
+    /// A figure by its name; None also for those that are not of the load.
+    #[must_use]
+    pub fn figure(&self, figure: Figure) -> Option<f64> {
+        match figure {
+            Figure::LoadSuccess => self.success,
+            Figure::LoadErrors => self.errors,
+            Figure::LoadP50 => self.p50_seconds,
+            Figure::LoadP90 => self.p90_seconds,
+            Figure::LoadP99 => self.p99_seconds,
+            Figure::LoadMax => self.max_seconds,
+            Figure::LoadThroughput => Some(self.throughput_per_second),
+            _ => None,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use temblor_event::{Body, Condition, Event, Figure, PhaseRole, RunStarted};
 
-use crate::load::{is_of_load, second_figures, value};
+use crate::expectations::load_conditions;
 use crate::log::SECOND_NS;
 use crate::result::LoadFigures;
 
@@ -26,8 +26,9 @@ use crate::result::LoadFigures;
 /// hole would be a whole second.
 const SECONDS_APART_NS_MAX: u64 = SECOND_NS / 10;
 
-/// Watches for steadiness as events come in, in any order. Cheap to ask once a second.
-#[derive(Debug, Clone)]
+/// Watches for steadiness as events come in: what was begun first, then all others in any order.
+/// Cheap to ask once a second.
+#[derive(Debug, Clone, Default)]
 pub struct SteadyWatch {
     conditions: Vec<Condition>,
     hold_ns: u64,
@@ -44,28 +45,27 @@ pub struct SteadyWatch {
 type Stretch = (u64, u64);
 
 impl SteadyWatch {
-    /// For a run that was begun so.
+    /// For a run that was begun so. [`SteadyWatch::push`] of the run's first event does the same.
     #[must_use]
     pub fn new(started: &RunStarted) -> Self {
-        let of_load = started.steady_state.iter().filter(|e| is_of_load(e.condition.figure));
-        Self {
-            conditions: of_load.map(|e| e.condition.clone()).collect(),
-            hold_ns: started.steady_hold_ns,
-            load_planned: started.load.is_some(),
-            backlogs: started.backlogs.clone(),
-            marks: BTreeSet::new(),
-            injected_ns: None,
-            seconds: BTreeMap::new(),
-            checks: BTreeMap::new(),
-            gauges: BTreeMap::new(),
-        }
+        let mut watch = Self::default();
+        watch.begin(started);
+        watch
+    }
+
+    fn begin(&mut self, started: &RunStarted) {
+        self.conditions = load_conditions(&started.steady_state);
+        self.hold_ns = started.steady_hold_ns;
+        self.load_planned = started.load.is_some();
+        self.backlogs.clone_from(&started.backlogs);
     }
 
     /// Takes note of an event; most are of no interest and cost nothing.
     pub fn push(&mut self, event: &Event) {
         let t_ns = event.t_ns;
         match &event.body {
-            Body::LoadSecond(second) => self.push_second(t_ns, &second_figures(second)),
+            Body::RunStarted(started) => self.begin(started),
+            Body::LoadSecond(second) => self.push_second(t_ns, &LoadFigures::of_second(second)),
             Body::Phase(mark) if mark.role == PhaseRole::Baseline => {
                 self.marks.insert((t_ns, mark.starts));
             }
@@ -94,8 +94,9 @@ impl SteadyWatch {
         self.seconds.entry(t_ns).and_modify(|all| *all &= good).or_insert(good);
     }
 
-    /// Since when the system has been steady: the start of the first stretch after `since_ns`,
-    /// as long as the experiment asks, that every source vouches for. None: not yet.
+    /// Since when the system has been steady: the start of the first stretch after `since_ns`
+    /// (healing, in most runs), as long as the experiment asks, that every source vouches for.
+    /// None: not yet.
     #[must_use]
     pub fn steady_since(&self, since_ns: u64) -> Option<u64> {
         let mut sources: Vec<Vec<Stretch>> = Vec::new();
@@ -199,7 +200,8 @@ pub(crate) fn meets(figures: &LoadFigures, conditions: &[Condition]) -> bool {
     conditions.iter().all(|condition| {
         let nothing_planned = figures.planned == 0 && condition.figure != Figure::LoadThroughput;
         nothing_planned
-            || value(figures, condition.figure)
+            || figures
+                .figure(condition.figure)
                 .is_some_and(|value| condition.op.holds(value, condition.bound))
     })
 }

@@ -4,42 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Side;
-
-/// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OrderStatus {
-    /// In the book, nothing traded yet.
-    Open,
-    /// In the book, a part has traded.
-    PartiallyFilled,
-    /// All of it has traded.
-    Filled,
-    /// Ended before all of it traded: by its user, or because a market order found no
-    /// (more) counterpart, or would have traded with its own user's order.
-    Cancelled,
-}
-
-impl OrderStatus {
-    /// As on the wire and in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "OPEN",
-            Self::PartiallyFilled => "PARTIALLY_FILLED",
-            Self::Filled => "FILLED",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-
-    /// Still in the book.
-    #[must_use]
-    pub fn is_active(self) -> bool {
-        matches!(self, Self::Open | Self::PartiallyFilled)
-    }
-}
-
 /// An order: the answer to `POST`, `GET` and `DELETE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderView {
@@ -47,16 +11,17 @@ pub struct OrderView {
     pub order_id: String,
     /// The client's name for it, or one made up by the exchange.
     pub client_order_id: String,
-    /// Where it stood: in the answer to `POST` when it was accepted, else now.
-    pub status: OrderStatus,
+    /// `NEW`, `PARTIALLY_FILLED`, `FILLED` or `CANCELLED`: in the answer to `POST` as it was
+    /// when the order had just been carried out, else as it is now.
+    pub status: String,
     /// The same as a sentence.
     pub message: String,
     /// Who trades.
     pub user_id: String,
     /// What is traded.
     pub symbol: String,
-    /// Which way.
-    pub side: Side,
+    /// `BUY` or `SELL`.
+    pub side: String,
     /// `LIMIT` or `MARKET`.
     #[serde(rename = "type")]
     pub kind: String,

@@ -44,6 +44,8 @@ pub enum ErrorCode {
     BodyTooLarge,
     /// The database is away and the bound on orders waiting for it is reached.
     BacklogFull,
+    /// As many orders rest in the books as they hold.
+    BooksFull,
     /// More requests are waiting than the service takes on.
     Overloaded,
     /// The database does not belong to this journal.
@@ -73,7 +75,7 @@ impl ErrorCode {
             | Self::InvalidPrice => 422,
             // Not a 503: a 503 promises that nothing was journalled.
             Self::JournalFailed => 500,
-            Self::BacklogFull | Self::Overloaded | Self::StoreMismatch => 503,
+            Self::BacklogFull | Self::BooksFull | Self::Overloaded | Self::StoreMismatch => 503,
         }
     }
 
@@ -81,7 +83,7 @@ impl ErrorCode {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Self::BacklogFull | Self::StoreMismatch => Some(5),
+            Self::BacklogFull | Self::BooksFull | Self::StoreMismatch => Some(5),
             Self::Overloaded => Some(1),
             _ => None,
         }

@@ -10,15 +10,12 @@ mod order;
 mod symbol;
 
 pub use answer::{
-    BookLevel, BookView, MarketView, OrderList, OrderStatus, OrderView, PriceView, Readiness,
-    ReadyState, SymbolList,
+    BookLevel, BookView, MarketView, OrderList, OrderView, PriceView, Readiness, ReadyState,
+    SymbolList,
 };
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
-pub use order::{
-    AUTO_KEY_PREFIX, ClientKey, KEY_LENGTH_MAX, OrderKind, OrderRequest, PRICE_TICKS_MAX,
-    QUANTITY_LOTS_MAX, Side, USER_ID_LENGTH_MAX, ValidOrder, validate,
-};
-pub use symbol::{SYMBOL_COUNT, SYMBOLS, Symbol};
+pub use order::{AUTO_KEY_PREFIX, OrderRequest, ValidOrder, parse_key, validate};
+pub use symbol::reference_price;
 
 /// The header that marks who sent an order; the value `simulator` is the only one with a meaning.
 pub const CHANNEL_HEADER: &str = "x-order-channel";

@@ -1,0 +1,352 @@
+//! The state that the journal stands for: books, orders and the keys clients used.
+//!
+//! Deterministic: [`Exchange::apply`] looks at nothing but the records it is given, so the
+//! sequencer's state, the relay's and the one after a restart are the same.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use exchange_api::{BookLevel, BookView, OrderView, ValidOrder};
+use exchange_matching::{
+    ClientOrderId, DepthLevel, Engine, Execution, Limits, Lots, OrdStatus, OrderId, Place,
+    RejectReason, Symbol, Ticks, Trade,
+};
+
+use super::record::Record;
+
+/// An order with what the exchange adds to it.
+#[derive(Clone, Debug)]
+pub struct HeldOrder {
+    /// As it was placed.
+    pub place: Place,
+    /// Where it stands.
+    pub status: OrdStatus,
+    /// What has traded of it.
+    pub filled: Lots,
+    /// Where it stood when it was first answered; a repetition is answered the same.
+    pub first_status: OrdStatus,
+    /// What had traded of it then.
+    pub first_filled: Lots,
+    /// When it was taken, in microseconds since 1970.
+    pub created_us: u64,
+    /// Its key is forgotten; the order goes when it is finished.
+    key_forgotten: bool,
+}
+
+/// Where one order stands after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which order.
+    pub order_id: OrderId,
+    /// Where it stands.
+    pub status: OrdStatus,
+    /// What has traded of it in all.
+    pub filled: Lots,
+}
+
+/// What a record did.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// The order it placed or ended, then every resting order it touched.
+    pub changes: Vec<Change>,
+    /// The trades it made.
+    pub trades: Vec<Trade>,
+}
+
+/// A record that does not follow from those before it.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The matching engine refused what was only journalled because it would not.
+    #[error(
+        "the matching engine refuses the record: the journal was written under other rules, or is mixed up"
+    )]
+    Refused(#[source] RejectReason),
+    /// A second first record, or none.
+    #[error("the journal's first record is not in its place")]
+    Genesis,
+    /// An order id was left out or given twice.
+    #[error("the record places order {found} where order {expected} must follow")]
+    OrderId {
+        /// The id in the record.
+        found: OrderId,
+        /// The one that must follow.
+        expected: OrderId,
+    },
+}
+
+/// What became of a client's key before.
+#[derive(Debug)]
+pub enum KeyUse<'a> {
+    /// Never used, or so long ago that it is forgotten.
+    Free,
+    /// Used for the same order.
+    Same(&'a HeldOrder),
+    /// Used for a different order.
+    Different(&'a HeldOrder),
+}
+
+/// Books, orders, keys.
+#[derive(Debug)]
+pub struct Exchange {
+    engine: Engine,
+    journal_id: Option<String>,
+    orders: BTreeMap<OrderId, HeldOrder>,
+    keys: HashMap<ClientOrderId, OrderId>,
+    /// The orders whose keys are held, oldest first.
+    keyed: VecDeque<OrderId>,
+    keys_max: usize,
+    updated_us: [u64; Symbol::ALL.len()],
+    /// Counts changes of each book, so that a reader can tell whether it has the latest.
+    versions: [u64; Symbol::ALL.len()],
+}
+
+impl Exchange {
+    /// An empty exchange that remembers the newest `keys_max` orders with their keys.
+    /// Resting orders are held besides.
+    #[must_use]
+    pub fn new(keys_max: usize) -> Self {
+        // The bound on resting orders is kept by the sequencer, before it journals; an
+        // engine with a bound of its own could refuse a journalled order after an upgrade.
+        let limits = Limits { live_orders_max: usize::MAX, finished_orders_max: 0 };
+        Self {
+            engine: Engine::new(limits),
+            journal_id: None,
+            orders: BTreeMap::new(),
+            keys: HashMap::new(),
+            keyed: VecDeque::new(),
+            keys_max,
+            updated_us: [0; Symbol::ALL.len()],
+            versions: [0; Symbol::ALL.len()],
+        }
+    }
+
+    /// Carries out one record.
+    ///
+    /// # Errors
+    /// When the record cannot follow those before it; the journal is not to be trusted then.
+    pub fn apply(&mut self, record: Record) -> Result<Effects, ApplyError> {
+        match record {
+            Record::Genesis { journal_id } => {
+                if self.journal_id.is_some() || self.engine.last_order_id() != OrderId(0) {
+                    return Err(ApplyError::Genesis);
+                }
+                self.journal_id = Some(journal_id);
+                Ok(Effects::default())
+            }
+            _ if self.journal_id.is_none() => Err(ApplyError::Genesis),
+            Record::Place { place, at_us } => self.place(place, at_us),
+            Record::Cancel { order_id, at_us } => Ok(self.cancel(order_id, at_us)),
+        }
+    }
+
+    fn place(&mut self, place: Place, at_us: u64) -> Result<Effects, ApplyError> {
+        let order_id = place.order_id;
+        let expected = self.next_order_id();
+        if order_id != expected {
+            return Err(ApplyError::OrderId { found: order_id, expected });
+        }
+        let symbol = place.symbol;
+        let Execution { order, trades, makers } =
+            self.engine.place(place.clone()).map_err(ApplyError::Refused)?;
+        let mut changes = Vec::with_capacity(1 + makers.len());
+        changes.push(Change { order_id, status: order.status, filled: order.cum_qty });
+        self.hold(HeldOrder {
+            place,
+            status: order.status,
+            filled: order.cum_qty,
+            first_status: order.status,
+            first_filled: order.cum_qty,
+            created_us: at_us,
+            key_forgotten: false,
+        });
+        for maker in makers {
+            self.change(maker.order_id, maker.status, maker.cum_qty);
+            changes.push(Change {
+                order_id: maker.order_id,
+                status: maker.status,
+                filled: maker.cum_qty,
+            });
+        }
+        self.touch(symbol, at_us);
+        Ok(Effects { changes, trades })
+    }
+
+    fn cancel(&mut self, order_id: OrderId, at_us: u64) -> Effects {
+        // An order in the same group may have traded it away: then the cancel came too late,
+        // and so it does in every replay.
+        let Ok(order) = self.engine.cancel(order_id) else { return Effects::default() };
+        self.change(order_id, order.status, order.cum_qty);
+        self.touch(order.symbol, at_us);
+        let change = Change { order_id, status: order.status, filled: order.cum_qty };
+        Effects { changes: vec![change], trades: Vec::new() }
+    }
+
+    fn hold(&mut self, order: HeldOrder) {
+        let order_id = order.place.order_id;
+        self.keys.insert(order.place.client_order_id.clone(), order_id);
+        self.orders.insert(order_id, order);
+        self.keyed.push_back(order_id);
+        while self.keyed.len() > self.keys_max {
+            let Some(oldest) = self.keyed.pop_front() else { break };
+            if let Some(order) = self.orders.get_mut(&oldest) {
+                order.key_forgotten = true;
+                let live = order.status.is_live();
+                // A key that was forgotten and used again belongs to the later order.
+                if self.keys.get(&order.place.client_order_id) == Some(&oldest) {
+                    self.keys.remove(&order.place.client_order_id);
+                }
+                if !live {
+                    self.orders.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, order_id: OrderId, status: OrdStatus, filled: Lots) {
+        if let Some(order) = self.orders.get_mut(&order_id) {
+            order.status = status;
+            order.filled = filled;
+            if order.key_forgotten && !status.is_live() {
+                self.orders.remove(&order_id);
+            }
+        }
+    }
+
+    fn touch(&mut self, symbol: Symbol, at_us: u64) {
+        self.updated_us[symbol.index()] = at_us;
+        self.versions[symbol.index()] += 1;
+    }
+
+    /// The id of the next order. Ids are contiguous from 1, so that counting orders is
+    /// subtracting ids.
+    #[must_use]
+    pub fn next_order_id(&self) -> OrderId {
+        OrderId(self.engine.last_order_id().get() + 1)
+    }
+
+    /// The journal's own name, once its first record has been applied.
+    #[must_use]
+    pub fn journal_id(&self) -> Option<&str> {
+        self.journal_id.as_deref()
+    }
+
+    /// What became of `order`'s key before.
+    #[must_use]
+    pub fn key_use(&self, key: &ClientOrderId, order: &ValidOrder) -> KeyUse<'_> {
+        match self.keys.get(key).and_then(|order_id| self.orders.get(order_id)) {
+            None => KeyUse::Free,
+            Some(held) if same_order(&held.place, order) => KeyUse::Same(held),
+            Some(held) => KeyUse::Different(held),
+        }
+    }
+
+    /// An order that is held.
+    #[must_use]
+    pub fn order(&self, order_id: OrderId) -> Option<&HeldOrder> {
+        self.orders.get(&order_id)
+    }
+
+    /// The newest orders first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &HeldOrder> {
+        self.orders.values().rev()
+    }
+
+    /// How many orders are held.
+    #[must_use]
+    pub fn held_orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// How many orders rest in the books.
+    #[must_use]
+    pub fn live_orders(&self) -> usize {
+        self.engine.live_orders()
+    }
+
+    /// Grows with every change of the symbol's book.
+    #[must_use]
+    pub fn version(&self, symbol: Symbol) -> u64 {
+        self.versions[symbol.index()]
+    }
+
+    /// At how many prices orders rest on either side, counted up to a thousand.
+    #[must_use]
+    pub fn levels(&self, symbol: Symbol) -> (usize, usize) {
+        let depth = self.engine.depth(symbol, 1000);
+        (depth.bids.len(), depth.asks.len())
+    }
+
+    /// The best `levels_max` prices of either side of a book.
+    #[must_use]
+    pub fn book(&self, symbol: Symbol, levels_max: usize) -> BookView {
+        let depth = self.engine.depth(symbol, levels_max);
+        BookView {
+            symbol: symbol.as_str().to_owned(),
+            bids: depth.bids.into_iter().map(level).collect(),
+            asks: depth.asks.into_iter().map(level).collect(),
+            last_price: self.engine.last_price(symbol).map(Ticks::get),
+            updated_at: self.updated_us[symbol.index()] / 1000,
+        }
+    }
+}
+
+/// Whether a repeated key comes with the order it came with first.
+#[must_use]
+pub fn same_order(place: &Place, order: &ValidOrder) -> bool {
+    place.user == order.user
+        && place.symbol == order.symbol
+        && place.side == order.side
+        && place.kind == order.kind
+        && place.quantity == order.quantity
+}
+
+fn level(level: DepthLevel) -> BookLevel {
+    BookLevel { price: level.price.get(), quantity: level.quantity.get(), orders: level.orders }
+}
+
+impl HeldOrder {
+    /// As it is now.
+    #[must_use]
+    pub fn view(&self) -> OrderView {
+        self.view_at(self.status, self.filled)
+    }
+
+    /// As it was first answered.
+    #[must_use]
+    pub fn first_view(&self) -> OrderView {
+        self.view_at(self.first_status, self.first_filled)
+    }
+
+    fn view_at(&self, status: OrdStatus, filled: Lots) -> OrderView {
+        let place = &self.place;
+        OrderView {
+            order_id: place.order_id.to_string(),
+            client_order_id: place.client_order_id.to_string(),
+            status: status.as_str().to_owned(),
+            message: sentence(place, status, filled),
+            user_id: place.user.to_string(),
+            symbol: place.symbol.to_string(),
+            side: place.side.as_str().to_owned(),
+            kind: place.kind.as_str().to_owned(),
+            quantity: place.quantity.get(),
+            price: place.kind.price().map(Ticks::get),
+            filled_quantity: filled.get(),
+            created_at_ms: self.created_us / 1000,
+        }
+    }
+}
+
+fn sentence(place: &Place, status: OrdStatus, filled: Lots) -> String {
+    let quantity = place.quantity;
+    match status {
+        OrdStatus::New => "accepted; waits in the book".to_owned(),
+        OrdStatus::PartiallyFilled => {
+            format!("accepted; {filled} of {quantity} lots traded, the rest waits in the book")
+        }
+        OrdStatus::Filled => format!("all {quantity} lots traded"),
+        OrdStatus::Cancelled if place.kind.price().is_none() => {
+            format!("{filled} of {quantity} lots traded; the book had no more to offer")
+        }
+        OrdStatus::Cancelled => format!("cancelled; {filled} of {quantity} lots had traded"),
+        OrdStatus::Rejected => "rejected".to_owned(),
+    }
+}

@@ -1,0 +1,277 @@
+//! PostgreSQL as a [`Store`].
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+use super::batch::Batch;
+use super::store::{Session, Store, StoreError};
+
+const SCHEMA: &str = include_str!("schema.sql");
+const WRITE: &str = include_str!("batch.sql");
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database to connect to.
+#[derive(Debug)]
+pub struct PostgresStore {
+    config: Config,
+}
+
+impl PostgresStore {
+    /// Takes the address and adds what a client that must not hang needs.
+    #[must_use]
+    pub fn new(mut config: Config) -> Self {
+        // The server's own limits end what a lost client left running there, so that it
+        // does not hold the cursor's lock against the next connection.
+        let ours = "-c statement_timeout=5s -c lock_timeout=4s \
+                    -c idle_in_transaction_session_timeout=5s \
+                    -c synchronous_commit=on -c client_min_messages=warning";
+        let options = match config.get_options() {
+            Some(given) => format!("{ours} {given}"),
+            None => ours.to_owned(),
+        };
+        config
+            .options(options)
+            .application_name("trading-api relay")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(QUERY_TIMEOUT)
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(1))
+            .keepalives_retries(5);
+        Self { config }
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct PostgresSession {
+    client: Client,
+    driver: JoinHandle<()>,
+    journal_id: String,
+    write: Statement,
+}
+
+impl Drop for PostgresSession {
+    fn drop(&mut self) {
+        // Ends the socket now; a polite goodbye could wait for a network that is away.
+        self.driver.abort();
+    }
+}
+
+impl Store for PostgresStore {
+    type Session = PostgresSession;
+
+    async fn open(&mut self, journal_id: &str) -> Result<(PostgresSession, u64), StoreError> {
+        let (client, connection) =
+            bounded("connecting to PostgreSQL", CONNECT_TIMEOUT, self.config.connect(NoTls))
+                .await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("the connection to PostgreSQL ended: {error}");
+            }
+        });
+        // From here on the driver ends with this guard, also when a query fails.
+        let mut unfinished = DriverGuard(Some(driver));
+        query("creating the tables", client.batch_execute(SCHEMA)).await?;
+        query(
+            "creating the cursor",
+            client.execute(
+                "INSERT INTO relay_cursor (journal_id, seq) VALUES ($1, 0) ON CONFLICT DO NOTHING",
+                &[&journal_id],
+            ),
+        )
+        .await?;
+        let row: Row = query(
+            "reading the cursor",
+            client.query_one("SELECT journal_id, seq FROM relay_cursor", &[]),
+        )
+        .await?;
+        let theirs: String = row.get(0);
+        if theirs != journal_id {
+            return Err(StoreError::Foreign { theirs, ours: journal_id.to_owned() });
+        }
+        let cursor = unsigned(row.get(1));
+        let write = query("preparing the batch", client.prepare(WRITE)).await?;
+        let Some(driver) = unfinished.0.take() else {
+            unreachable!("the guard holds the driver until here")
+        };
+        Ok((PostgresSession { client, driver, journal_id: journal_id.to_owned(), write }, cursor))
+    }
+}
+
+struct DriverGuard(Option<JoinHandle<()>>);
+
+impl Drop for DriverGuard {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.0 {
+            driver.abort();
+        }
+    }
+}
+
+impl Session for PostgresSession {
+    async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let columns = Columns::of(batch);
+        let (from, to) = (signed(batch.from_seq), signed(batch.to_seq));
+        let parameters: [&(dyn ToSql + Sync); 29] = [
+            &self.journal_id,
+            &from,
+            &to,
+            &columns.order_id,
+            &columns.client_order_id,
+            &columns.user_id,
+            &columns.symbol,
+            &columns.side,
+            &columns.kind,
+            &columns.quantity,
+            &columns.price,
+            &columns.status,
+            &columns.filled,
+            &columns.journal_seq,
+            &columns.changed_seq,
+            &columns.created_us,
+            &columns.change_order_id,
+            &columns.change_status,
+            &columns.change_filled,
+            &columns.change_seq,
+            &columns.trade_id,
+            &columns.trade_symbol,
+            &columns.trade_price,
+            &columns.trade_quantity,
+            &columns.trade_taker_side,
+            &columns.trade_maker,
+            &columns.trade_taker,
+            &columns.trade_seq,
+            &columns.trade_us,
+        ];
+        let row = query("writing a batch", self.client.query_one(&self.write, &parameters)).await?;
+        if row.get::<_, i64>(0) != 1 {
+            return Err(StoreError::CursorMoved { expected_seq: batch.from_seq });
+        }
+        let changed: i64 = row.get(2);
+        if usize::try_from(changed) != Ok(batch.changes.len()) {
+            // Not ours to repair: somebody removed rows. The journal still has them.
+            tracing::error!(
+                from_seq = batch.from_seq,
+                to_seq = batch.to_seq,
+                expected = batch.changes.len(),
+                changed,
+                "the database lacks orders that were written to it before"
+            );
+        }
+        Ok(())
+    }
+
+    async fn cursor(&mut self) -> Result<u64, StoreError> {
+        let row =
+            query("reading the cursor", self.client.query_one("SELECT seq FROM relay_cursor", &[]))
+                .await?;
+        Ok(unsigned(row.get(0)))
+    }
+}
+
+async fn query<T>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    bounded(what, QUERY_TIMEOUT, work).await
+}
+
+/// tokio-postgres waits for ever; nothing here may.
+async fn bounded<T>(
+    what: &'static str,
+    after: Duration,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(after, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(source)) => Err(StoreError::Failed { what, source: source.into() }),
+        Err(_) => Err(StoreError::TimedOut { what, after }),
+    }
+}
+
+/// The batch by column, as `unnest` takes it.
+#[derive(Default)]
+struct Columns<'a> {
+    order_id: Vec<i64>,
+    client_order_id: Vec<&'a str>,
+    user_id: Vec<&'a str>,
+    symbol: Vec<&'a str>,
+    side: Vec<&'a str>,
+    kind: Vec<&'a str>,
+    quantity: Vec<i64>,
+    price: Vec<Option<i64>>,
+    status: Vec<&'a str>,
+    filled: Vec<i64>,
+    journal_seq: Vec<i64>,
+    changed_seq: Vec<i64>,
+    created_us: Vec<i64>,
+    change_order_id: Vec<i64>,
+    change_status: Vec<&'a str>,
+    change_filled: Vec<i64>,
+    change_seq: Vec<i64>,
+    trade_id: Vec<i64>,
+    trade_symbol: Vec<&'a str>,
+    trade_price: Vec<i64>,
+    trade_quantity: Vec<i64>,
+    trade_taker_side: Vec<&'a str>,
+    trade_maker: Vec<i64>,
+    trade_taker: Vec<i64>,
+    trade_seq: Vec<i64>,
+    trade_us: Vec<i64>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        let mut columns = Self::default();
+        for row in &batch.orders {
+            let place = &row.place;
+            columns.order_id.push(signed(place.order_id.get()));
+            columns.client_order_id.push(place.client_order_id.as_str());
+            columns.user_id.push(place.user.as_str());
+            columns.symbol.push(place.symbol.as_str());
+            columns.side.push(place.side.as_str());
+            columns.kind.push(place.kind.as_str());
+            columns.quantity.push(signed(place.quantity.get()));
+            columns.price.push(place.kind.price().map(|price| signed(price.get())));
+            columns.status.push(row.state.status.as_str());
+            columns.filled.push(signed(row.state.filled.get()));
+            columns.journal_seq.push(signed(row.journal_seq));
+            columns.changed_seq.push(signed(row.changed_seq));
+            columns.created_us.push(signed(row.created_us));
+        }
+        for (change, seq) in batch.changes.values() {
+            columns.change_order_id.push(signed(change.order_id.get()));
+            columns.change_status.push(change.status.as_str());
+            columns.change_filled.push(signed(change.filled.get()));
+            columns.change_seq.push(signed(*seq));
+        }
+        for row in &batch.trades {
+            let trade = &row.trade;
+            columns.trade_id.push(signed(trade.trade_id.get()));
+            columns.trade_symbol.push(trade.symbol.as_str());
+            columns.trade_price.push(signed(trade.price.get()));
+            columns.trade_quantity.push(signed(trade.quantity.get()));
+            columns.trade_taker_side.push(trade.taker_side.as_str());
+            columns.trade_maker.push(signed(trade.maker_order_id.get()));
+            columns.trade_taker.push(signed(trade.taker_order_id.get()));
+            columns.trade_seq.push(signed(row.journal_seq));
+            columns.trade_us.push(signed(row.executed_us));
+        }
+        columns
+    }
+}
+
+/// A column is signed; every number that gets here is far below its end.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,458 @@
+//! The one thread through which every change goes.
+//!
+//! A request is decided on, and if it is accepted its record is appended to the journal.
+//! When the journal says that the record is durable it is applied to the state, and only
+//! then answered: durable first, then true, then told. Requests go on being decided while
+//! the journal syncs, which is what its group commit lives on. The state's lock is held
+//! for applying only, never across a sync.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use exchange_api::{AUTO_KEY_PREFIX, ApiError, ErrorCode, OrderView, ValidOrder};
+use exchange_journal::{AppendError, Failure, Journal};
+use exchange_matching::{ClientOrderId, OrdStatus, OrderId, Place, TextError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::exchange::{ApplyError, Exchange, HeldOrder, KeyUse, same_order};
+use super::metrics::Metrics;
+use super::record::{Record, RecordError};
+use super::relay::RelayState;
+use crate::common::unix_us;
+
+/// Requests taken on and not yet answered; beyond that they are turned away. Well below
+/// what the journal's queue holds, so that appending never waits.
+pub const REQUESTS_MAX: usize = 4096;
+
+/// The answer to a request.
+pub type Answer = Result<OrderView, ApiError>;
+
+/// A change that somebody wants.
+#[derive(Debug)]
+enum Request {
+    Place { order: ValidOrder, channel: &'static str, waiter: Waiter },
+    Cancel { order_id: OrderId, waiter: Waiter },
+}
+
+/// What reaches the thread.
+#[derive(Debug)]
+enum Message {
+    Request(Request),
+    Durable(Result<u64, Arc<Failure>>),
+    Stop,
+}
+
+/// Somebody who waits for an answer, with the place taken up in the queue.
+#[derive(Debug)]
+struct Waiter {
+    reply: oneshot::Sender<Answer>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Waiter {
+    fn answer(self, answer: Answer) {
+        // Whoever asked may have hung up; the order stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Bounds on what is taken on.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Orders journalled but not yet in PostgreSQL.
+    pub backlog_orders_max: u64,
+    /// Orders resting in the books.
+    pub live_orders_max: usize,
+}
+
+/// The sequencer cannot go on; the service must end, and start again from the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum SequencerError {
+    /// The journal failed.
+    #[error("the journal failed, nothing more is accepted: mend the disk and start again")]
+    Journal(#[source] Arc<Failure>),
+    /// The journal did not take a record.
+    #[error("the journal did not take a record")]
+    Append(#[source] AppendError),
+    /// A record could not be encoded.
+    #[error("could not encode a record")]
+    Record(#[from] RecordError),
+    /// A record could not be applied.
+    #[error("could not carry out a record that is already durable")]
+    Apply(#[from] ApplyError),
+    /// A name made up here was refused.
+    #[error("could not name an order")]
+    Key(#[source] TextError),
+}
+
+/// How requests get to the sequencer.
+#[derive(Clone, Debug)]
+pub struct SequencerHandle {
+    messages: mpsc::UnboundedSender<Message>,
+    places: Arc<Semaphore>,
+}
+
+impl SequencerHandle {
+    /// Places an order and waits until it is durable and carried out.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub async fn place(&self, order: ValidOrder, channel: &'static str) -> Answer {
+        self.ask(|waiter| Request::Place { order, channel, waiter }).await
+    }
+
+    /// Cancels an order and waits until that is durable.
+    ///
+    /// # Errors
+    /// Why it could not be.
+    pub async fn cancel(&self, order_id: OrderId) -> Answer {
+        self.ask(|waiter| Request::Cancel { order_id, waiter }).await
+    }
+
+    async fn ask(&self, request: impl FnOnce(Waiter) -> Request) -> Answer {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            ApiError::new(
+                ErrorCode::Overloaded,
+                format!("{REQUESTS_MAX} requests are waiting already; nothing was accepted"),
+            )
+        })?;
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Request(request(Waiter { reply, _place: place }));
+        let sent = self.messages.send(message);
+        match (sent, answer.await) {
+            (Ok(()), Ok(answer)) => answer,
+            (Ok(()), Err(_)) => Err(journal_failed()),
+            (Err(_), _) => Err(ApiError::new(
+                ErrorCode::Overloaded,
+                "the service is stopping; nothing was accepted",
+            )),
+        }
+    }
+
+    /// Lets the thread end after what has been asked before this.
+    pub fn stop(&self) {
+        let _ = self.messages.send(Message::Stop);
+    }
+}
+
+/// The thread's belongings.
+#[derive(Debug)]
+pub struct Sequencer {
+    journal: Arc<Journal>,
+    exchange: Arc<RwLock<Exchange>>,
+    relay: Arc<RelayState>,
+    bounds: Bounds,
+    durable: watch::Sender<u64>,
+    metrics: Metrics,
+    messages: mpsc::UnboundedReceiver<Message>,
+    /// Appended and not yet durable, in the order of the journal.
+    in_flight: VecDeque<InFlight>,
+    /// Keys of the orders among them, with their numbers in the journal.
+    keys_in_flight: HashMap<ClientOrderId, u64>,
+    cancels_in_flight: HashMap<OrderId, u64>,
+    next_order_id: OrderId,
+    stopping: bool,
+}
+
+/// A record on its way to the disk, with those who wait for it.
+#[derive(Debug)]
+struct InFlight {
+    seq: u64,
+    record: Record,
+    channel: &'static str,
+    waiting: Vec<Waiter>,
+}
+
+impl Sequencer {
+    /// Prepares the thread. `durable` tells readers how far the journal is durable.
+    pub fn new(
+        journal: Arc<Journal>,
+        exchange: Arc<RwLock<Exchange>>,
+        relay: Arc<RelayState>,
+        bounds: Bounds,
+        durable: watch::Sender<u64>,
+        metrics: Metrics,
+    ) -> (Self, SequencerHandle) {
+        let (sender, messages) = mpsc::unbounded_channel();
+        let news = sender.clone();
+        let watched = journal.watch(move |durable| {
+            let _ = news.send(Message::Durable(durable));
+        });
+        debug_assert!(watched, "a journal has one sequencer");
+        let next_order_id = read(&exchange).next_order_id();
+        let sequencer = Self {
+            journal,
+            exchange,
+            relay,
+            bounds,
+            durable,
+            metrics,
+            messages,
+            in_flight: VecDeque::new(),
+            keys_in_flight: HashMap::new(),
+            cancels_in_flight: HashMap::new(),
+            next_order_id,
+            stopping: false,
+        };
+        let places = Arc::new(Semaphore::new(REQUESTS_MAX));
+        (sequencer, SequencerHandle { messages: sender, places })
+    }
+
+    /// Serves until told to stop and everything asked before is answered.
+    ///
+    /// # Errors
+    /// When it cannot go on. Requests under way are answered with
+    /// [`ErrorCode::JournalFailed`]: whether they took effect is not known.
+    pub fn run(mut self) -> Result<(), SequencerError> {
+        let ended = self.serve();
+        for waiter in self.in_flight.drain(..).flat_map(|record| record.waiting) {
+            waiter.answer(Err(journal_failed()));
+        }
+        ended
+    }
+
+    fn serve(&mut self) -> Result<(), SequencerError> {
+        while !(self.stopping && self.in_flight.is_empty()) {
+            match self.messages.blocking_recv() {
+                None => break,
+                Some(Message::Stop) => self.stopping = true,
+                Some(Message::Durable(Ok(seq))) => self.commit(seq)?,
+                Some(Message::Durable(Err(failure))) => {
+                    return Err(SequencerError::Journal(failure));
+                }
+                Some(Message::Request(Request::Place { order, channel, waiter })) => {
+                    self.place(order, channel, waiter)?;
+                }
+                Some(Message::Request(Request::Cancel { order_id, waiter })) => {
+                    self.cancel(order_id, waiter)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        order: ValidOrder,
+        channel: &'static str,
+        waiter: Waiter,
+    ) -> Result<(), SequencerError> {
+        if let Some(key) = &order.key {
+            // The first use is on its way to the disk: wait with it.
+            if let Some(seq) = self.keys_in_flight.get(key).copied()
+                && let Some(first) = self.in_flight_mut(seq)
+            {
+                match &first.record {
+                    Record::Place { place, .. } if same_order(place, &order) => {
+                        first.waiting.push(waiter);
+                    }
+                    _ => waiter.answer(Err(conflict(key))),
+                }
+                return Ok(());
+            }
+            match read(&self.exchange).key_use(key, &order) {
+                KeyUse::Free => {}
+                KeyUse::Same(held) => {
+                    waiter.answer(Ok(held.first_view()));
+                    return Ok(());
+                }
+                KeyUse::Different(_) => {
+                    waiter.answer(Err(conflict(key)));
+                    return Ok(());
+                }
+            }
+        }
+        if let Err(refusal) = self.room_for(&order) {
+            waiter.answer(Err(refusal));
+            return Ok(());
+        }
+        let order_id = self.next_order_id;
+        let client_order_id = match order.key {
+            Some(key) => key,
+            None => ClientOrderId::new(&format!("{AUTO_KEY_PREFIX}{order_id}"))
+                .map_err(SequencerError::Key)?,
+        };
+        let place = Place {
+            order_id,
+            client_order_id: client_order_id.clone(),
+            user: order.user,
+            symbol: order.symbol,
+            side: order.side,
+            kind: order.kind,
+            quantity: order.quantity,
+        };
+        let seq = self.append(Record::Place { place, at_us: unix_us() }, channel, waiter)?;
+        self.next_order_id = OrderId(order_id.get() + 1);
+        self.keys_in_flight.insert(client_order_id, seq);
+        Ok(())
+    }
+
+    /// Every bound that refuses an order does so here, before anything is journalled.
+    fn room_for(&self, order: &ValidOrder) -> Result<(), ApiError> {
+        if let Some(reason) = self.relay.halted() {
+            return Err(ApiError::new(ErrorCode::StoreMismatch, reason));
+        }
+        let backlog = self.relay.backlog_orders(self.next_order_id.get() - 1);
+        if backlog >= self.bounds.backlog_orders_max {
+            return Err(ApiError::new(
+                ErrorCode::BacklogFull,
+                format!(
+                    "{backlog} orders wait for the database, which is the most; nothing was accepted"
+                ),
+            ));
+        }
+        let live = read(&self.exchange).live_orders() + self.in_flight.len();
+        if order.kind.price().is_some() && live >= self.bounds.live_orders_max {
+            return Err(ApiError::new(
+                ErrorCode::BooksFull,
+                "the books hold as many orders as they can; nothing was accepted",
+            ));
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, order_id: OrderId, waiter: Waiter) -> Result<(), SequencerError> {
+        if let Some(seq) = self.cancels_in_flight.get(&order_id).copied()
+            && let Some(first) = self.in_flight_mut(seq)
+        {
+            first.waiting.push(waiter);
+            return Ok(());
+        }
+        {
+            let exchange = read(&self.exchange);
+            if !exchange.order(order_id).is_some_and(|held| held.status.is_live()) {
+                waiter.answer(cancelled(&exchange, order_id));
+                return Ok(());
+            }
+        }
+        // Cancels pass the bound on the backlog: a trader may always get out, and there are
+        // never more of them than orders.
+        let seq = self.append(Record::Cancel { order_id, at_us: unix_us() }, "direct", waiter)?;
+        self.cancels_in_flight.insert(order_id, seq);
+        Ok(())
+    }
+
+    fn in_flight_mut(&mut self, seq: u64) -> Option<&mut InFlight> {
+        let first = self.in_flight.front()?.seq;
+        self.in_flight.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
+    }
+
+    fn append(
+        &mut self,
+        record: Record,
+        channel: &'static str,
+        waiter: Waiter,
+    ) -> Result<u64, SequencerError> {
+        let appended = match record.encode() {
+            // The watcher tells of every batch; a call-back per record would say it twice.
+            Ok(payload) => self.journal.try_append(payload, |_| ()).map_err(SequencerError::Append),
+            Err(error) => Err(error.into()),
+        };
+        match appended {
+            Ok(seq) => {
+                self.in_flight.push_back(InFlight { seq, record, channel, waiting: vec![waiter] });
+                Ok(seq)
+            }
+            Err(error) => {
+                waiter.answer(Err(journal_failed()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything up to `durable_seq` is on the disk: carry it out, then tell.
+    fn commit(&mut self, durable_seq: u64) -> Result<(), SequencerError> {
+        let mut answers = Vec::new();
+        {
+            let mut exchange = self.exchange.write().unwrap_or_else(PoisonError::into_inner);
+            while self.in_flight.front().is_some_and(|first| first.seq <= durable_seq) {
+                let Some(InFlight { record, channel, waiting, .. }) = self.in_flight.pop_front()
+                else {
+                    break;
+                };
+                let answer = carry_out(&mut exchange, &self.metrics, record.clone(), channel)?;
+                match record {
+                    Record::Place { place, .. } => {
+                        self.keys_in_flight.remove(&place.client_order_id);
+                    }
+                    Record::Cancel { order_id, .. } => {
+                        self.cancels_in_flight.remove(&order_id);
+                    }
+                    Record::Genesis { .. } => {}
+                }
+                answers.push((answer, waiting));
+            }
+            self.relay.placed_orders(exchange.next_order_id().get() - 1);
+        }
+        self.durable.send_replace(durable_seq);
+        for (answer, waiting) in answers {
+            for waiter in waiting {
+                waiter.answer(answer.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(exchange: &RwLock<Exchange>) -> std::sync::RwLockReadGuard<'_, Exchange> {
+    exchange.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn carry_out(
+    exchange: &mut Exchange,
+    metrics: &Metrics,
+    record: Record,
+    channel: &str,
+) -> Result<Answer, ApplyError> {
+    let (order_id, labels) = match &record {
+        Record::Place { place, .. } => {
+            (place.order_id, Some([place.kind.as_str(), place.side.as_str(), "accepted", channel]))
+        }
+        Record::Cancel { order_id, .. } => (*order_id, None),
+        // Written before the sequencer begins, and never again.
+        Record::Genesis { .. } => return Err(ApplyError::Genesis),
+    };
+    let effects = exchange.apply(record)?;
+    for trade in &effects.trades {
+        metrics.trades.with_label_values(&[trade.symbol.as_str()]).inc();
+    }
+    Ok(match labels {
+        Some(labels) => {
+            metrics.orders.with_label_values(&labels).inc();
+            exchange.order(order_id).map(HeldOrder::first_view).ok_or_else(|| unknown(order_id))
+        }
+        None => cancelled(exchange, order_id),
+    })
+}
+
+fn conflict(key: &ClientOrderId) -> ApiError {
+    ApiError::new(
+        ErrorCode::IdempotencyConflict,
+        format!("client_order_id {key} was used for a different order; use a new one"),
+    )
+}
+
+fn unknown(order_id: OrderId) -> ApiError {
+    ApiError::new(ErrorCode::OrderNotFound, format!("there is no order {order_id}"))
+}
+
+fn journal_failed() -> ApiError {
+    ApiError::new(
+        ErrorCode::JournalFailed,
+        "the service ended before the order was certain to be kept: send it again with the same \
+         client_order_id to learn what became of it",
+    )
+}
+
+/// What a cancel is answered with: cancelling twice is as good as once, cancelling what is
+/// filled is too late.
+fn cancelled(exchange: &Exchange, order_id: OrderId) -> Answer {
+    let held = exchange.order(order_id).ok_or_else(|| unknown(order_id))?;
+    if held.status == OrdStatus::Filled {
+        return Err(ApiError::new(
+            ErrorCode::OrderAlreadyFilled,
+            format!("order {order_id} is filled; nothing is left to cancel"),
+        ));
+    }
+    Ok(held.view())
+}

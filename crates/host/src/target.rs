@@ -1,6 +1,7 @@
 //! What is acted on or watched.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netns::Netns;
 
@@ -16,4 +17,72 @@ pub struct Target {
     pub netns: Netns,
     /// The addresses at which others reach it.
     pub addresses: Vec<IpAddr>,
+}
+
+/// The addresses of the calling thread's network namespace at which others may reach it: neither
+/// loopback nor link-local. Call it inside [`Netns::run`].
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn addresses_here() -> io::Result<Vec<IpAddr>> {
+    let mut list = std::ptr::null_mut();
+    // SAFETY: getifaddrs stores a list that it owns, or fails and stores nothing.
+    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut found = Vec::new();
+    let mut entry: *const libc::ifaddrs = list;
+    while !entry.is_null() {
+        // SAFETY: every entry of the list stays valid until freeifaddrs.
+        let (address, next) = unsafe { (address_of((*entry).ifa_addr), (*entry).ifa_next) };
+        found.extend(address.filter(|a| is_reachable(*a) && !found.contains(a)));
+        entry = next;
+    }
+    // SAFETY: the list came from getifaddrs and nothing points into it any more.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(found)
+}
+
+/// # Safety
+/// `address` is null or points to a socket address as long as its family says.
+unsafe fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
+    if address.is_null() {
+        return None;
+    }
+    // SAFETY: the caller vouches for the length that goes with the family.
+    unsafe {
+        match i32::from((*address).sa_family) {
+            libc::AF_INET => {
+                let v4 = address.cast::<libc::sockaddr_in>().read_unaligned();
+                Some(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)).into())
+            }
+            libc::AF_INET6 => {
+                let v6 = address.cast::<libc::sockaddr_in6>().read_unaligned();
+                Some(Ipv6Addr::from(v6.sin6_addr.s6_addr).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_reachable(address: IpAddr) -> bool {
+    !address.is_loopback()
+        && match address {
+            IpAddr::V4(v4) => !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_not_among_the_addresses() {
+        let addresses = addresses_here().unwrap();
+        assert!(addresses.iter().all(|a| is_reachable(*a)), "{addresses:?}");
+        assert!(!is_reachable(Ipv4Addr::LOCALHOST.into()));
+        assert!(!is_reachable("fe80::1".parse().unwrap()));
+        assert!(is_reachable("fd00::1".parse().unwrap()));
+    }
 }

@@ -18,7 +18,7 @@ pub enum Command {
 /// A new order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Greater than that of every order accepted before.
+    /// Greater than that of every order accepted before; the first is at least 1.
     pub order_id: OrderId,
     /// The client's name for it; carried, not looked at.
     pub client_order_id: ClientOrderId,

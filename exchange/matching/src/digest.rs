@@ -41,3 +41,18 @@ impl Hasher {
         Digest(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // The published test vectors.
+        for (text, expected) in [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c)] {
+            let mut hasher = Hasher::new();
+            hasher.bytes(text.as_bytes());
+            assert_eq!(hasher.finish(), Digest(expected), "{text:?}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! `network.partition` on real namespaces: what is cut, what is not, and what is left.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "all of it is tests, helpers too")]
 
 mod support;
 

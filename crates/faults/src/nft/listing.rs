@@ -43,7 +43,7 @@ fn counter(rule: &str) -> Option<Counter> {
 
 /// The names of the `inet` tables in a namespace that begin like ours.
 pub(crate) fn our_tables(netns: &Netns) -> Result<Vec<String>> {
-    in_namespace(netns, |nft| list_ours(nft))
+    in_namespace(netns, list_ours)
 }
 
 /// What of ours is still in a namespace though nobody means it to be there: tables named

@@ -33,10 +33,10 @@ fn a_stall_shows_in_full_in_the_latencies() {
         .map(|bucket| bucket.count_since_last_iteration())
         .sum::<u64>();
     // Those planned in the first 0.9 s of the stall wait longer than 0.1 s. A closed loop would
-    // have seen one of them for each connection.
-    assert!((160..=230).contains(&slow), "{slow} requests saw the stall");
+    // have seen one of them for each connection. A busy machine adds some, but not half of all.
+    assert!((160..300).contains(&slow), "{slow} requests saw the stall");
     let max_ns = recorded.latencies.max();
-    assert!((950_000_000..1_500_000_000).contains(&max_ns), "{max_ns}");
+    assert!((950_000_000..2_500_000_000).contains(&max_ns), "{max_ns}");
     assert!(recorded.latencies.value_at_quantile(0.99) > 800_000_000);
     assert!(recorded.latencies.value_at_quantile(0.5) < 100_000_000);
     // The planned times did not give way.

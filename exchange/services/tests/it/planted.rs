@@ -1,0 +1,124 @@
+//! Faulty versions must be caught: a checker that has never failed has shown nothing.
+
+use std::sync::Arc;
+
+use exchange_journal::Storage;
+use exchange_journal::sim::{Lie, LyingStorage, SimStorage};
+use exchange_services::trading_api::relay::{
+    Batch, PostgresSession, PostgresStore, Session, Store, StoreError,
+};
+
+use crate::support::api::{Api, Clients, NO_REDIS, nowhere, order, parts};
+use crate::support::ledger::{Audit, Ledger};
+use crate::support::postgres::Postgres;
+
+/// A relay that moves its cursor over one batch without writing it.
+struct Skipping {
+    inner: PostgresStore,
+    skip: u32,
+}
+
+struct SkippingSession {
+    inner: PostgresSession,
+    until_skip: u32,
+}
+
+impl Store for Skipping {
+    type Session = SkippingSession;
+
+    async fn open(&mut self, journal_id: &str) -> Result<(SkippingSession, u64), StoreError> {
+        let (inner, cursor) = self.inner.open(journal_id).await?;
+        Ok((SkippingSession { inner, until_skip: self.skip }, cursor))
+    }
+}
+
+impl Session for SkippingSession {
+    async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.orders.is_empty() || self.until_skip != 1 {
+            if !batch.orders.is_empty() {
+                self.until_skip = self.until_skip.saturating_sub(1);
+            }
+            return self.inner.write(batch).await;
+        }
+        self.until_skip = 0;
+        let nothing = Batch { from_seq: batch.from_seq, to_seq: batch.to_seq, ..Batch::default() };
+        self.inner.write(&nothing).await
+    }
+
+    async fn cursor(&mut self) -> Result<u64, StoreError> {
+        self.inner.cursor().await
+    }
+}
+
+async fn audit_with(skip: u32) -> Option<Audit> {
+    let postgres = match Postgres::start().await {
+        Ok(postgres) => postgres,
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            return None;
+        }
+    };
+    let store = Skipping { inner: PostgresStore::new(postgres.config()), skip };
+    let api = Api::start(parts(SimStorage::new(), store, NO_REDIS)).await;
+    let clients = Clients::start(&api.caller, 4, "skip-");
+    while clients.acknowledged() < 100 {
+        tokio::task::yield_now().await;
+    }
+    let ledger = clients.stop().await;
+    api.caller.until_relayed().await;
+    let audit = ledger.audit(&postgres.orders("skip-").await);
+    api.stop().await;
+    Some(audit)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_skips_a_batch_is_caught() {
+    let Some(audit) = audit_with(3).await else { return };
+    assert!(!audit.lost.is_empty(), "the ledger did not see it");
+    assert_eq!((audit.duplicated.len(), audit.unexpected.len()), (0, 0));
+    // The same relay without the fault.
+    assert_eq!(audit_with(0).await, Some(Audit::default()));
+}
+
+/// Orders are acknowledged while the database is away, then the machine crashes.
+async fn crash_with(storage: impl Storage + 'static, disk: &SimStorage) -> Option<Audit> {
+    let postgres = match Postgres::start().await {
+        Ok(postgres) => postgres,
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            return None;
+        }
+    };
+    let api = Api::start(parts(storage, nowhere(), NO_REDIS)).await;
+    let mut ledger = Ledger::default();
+    for n in 0..50 {
+        let key = format!("crash-{n}");
+        ledger.attempt(&key);
+        let (status, answer) = api.caller.post(&order(&key, n)).await;
+        assert_eq!(status, 201);
+        ledger.acknowledge(&key, answer["order_id"].as_str().unwrap());
+    }
+    // Of what was not synced this seed leaves little; honest storage does not mind any seed.
+    let rebooted = disk.reboot(1);
+    // The journal is dead, so the service may end in any way.
+    drop(api);
+    let store = PostgresStore::new(postgres.config());
+    let api = Api::start(parts(rebooted, store, NO_REDIS)).await;
+    api.caller.until_relayed().await;
+    let audit = ledger.audit(&postgres.orders("crash-").await);
+    api.stop().await;
+    Some(audit)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_before_the_sync_is_caught() {
+    for lie in [Lie::Never, Lie::Late] {
+        let disk = SimStorage::new();
+        let lying = LyingStorage::new(Arc::new(disk.clone()), lie);
+        let Some(audit) = crash_with(lying, &disk).await else { return };
+        assert!(!audit.lost.is_empty(), "{lie:?}: the ledger did not see it");
+    }
+    // The same service on a storage that keeps its word.
+    let disk = SimStorage::new();
+    assert_eq!(crash_with(disk.clone(), &disk).await, Some(Audit::default()));
+}

@@ -1,1 +1,1 @@
-//! What crosses crates: repository rules, end to end.
+//! What crosses crates: the tests are in `tests/`.

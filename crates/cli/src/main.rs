@@ -1,3 +1,36 @@
 //! `temblor`: arguments, terminal, exit codes.
+//!
+//! Results go to standard output, progress and messages to standard error; a reader that hangs
+//! up is not an error.
 
-fn main() {}
+mod args;
+mod doctor;
+mod exit;
+mod experiments;
+mod lab;
+mod progress;
+mod report;
+mod run;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::exit::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TEMBLOR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let done = match args.command {
+        Command::Run(run) => run::run(&run),
+        Command::Report(report) => report::report(&report),
+        Command::Check(check) => experiments::check(&check),
+        Command::Lab(lab) => lab::lab(lab.command),
+        Command::Doctor(doctor) => doctor::doctor(&doctor),
+    };
+    done.unwrap_or_else(Failure::tell).into()
+}

@@ -1,1 +1,48 @@
 //! Carries an experiment out: load, fault, probes, checks, into a run directory.
+//!
+//! This crate composes the others and decides nothing about a run's meaning: what it records is
+//! judged by `temblor-judge`, now or later. What it does not know: how progress looks, how a
+//! report is written.
+
+mod abort;
+mod counters;
+mod error;
+mod http;
+mod injection;
+mod ledger;
+mod lock;
+mod metrics;
+mod probe;
+mod progress;
+mod recorder;
+mod run;
+mod stop;
+mod targets;
+mod watch;
+
+use temblor_faults::PlannedChange;
+use temblor_lab::State as LabState;
+use temblor_plan::Experiment;
+
+pub use error::RunnerError;
+pub use lock::RunLock;
+pub use progress::{Standing, Update};
+pub use run::{Out, Settings, run};
+pub use stop::Stop;
+
+/// Every change that a run of this experiment would make on this machine, with its undo. Changes
+/// nothing.
+///
+/// # Errors
+/// A target is not there, or a fault is refused.
+pub fn planned_changes(
+    experiment: &Experiment,
+    lab: Option<&LabState>,
+) -> Result<Vec<PlannedChange>, RunnerError> {
+    let targets = targets::Targets::find(experiment, lab)?;
+    let mut changes = Vec::new();
+    for fault in experiment.phases.iter().flat_map(|phase| &phase.inject) {
+        changes.extend(injection::changes(fault, &targets)?);
+    }
+    Ok(changes)
+}

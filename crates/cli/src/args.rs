@@ -1,0 +1,101 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use temblor_lab::Range;
+
+/// Shakes a running system on purpose, and shows from the kernel's own evidence whether it
+/// survived.
+#[derive(Debug, Parser)]
+#[command(name = "temblor", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 pass, 1 fail, 2 wrong input, 3 invalid (the run proves \
+    nothing), 4 aborted, 5 something was left behind, 6 the machine lacks something.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Carry out an experiment: load, fault, kernel evidence, audit, report
+    Run(Run),
+    /// Render the report of a recorded run again
+    Report(Report),
+    /// Check experiment files without running anything
+    Check(Check),
+    /// Start, stop and look at the built-in lab
+    Lab(Lab),
+    /// Tell what this machine can do, and what is missing
+    Doctor(Doctor),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// A built-in experiment's name (such as network-partition), or a file
+    #[arg(value_name = "EXPERIMENT")]
+    pub(crate) experiment: String,
+    /// The run's own directory [default: runs/<UTC time>-<name> under the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Seed of every random choice [default: drawn, and recorded]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Say only the verdict
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Say what would be changed on this machine and how it would be undone, and change nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Experiments: names of built-in ones, or files
+    #[arg(value_name = "EXPERIMENT", required = true)]
+    pub(crate) experiments: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lab {
+    #[command(subcommand)]
+    pub(crate) command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Start the lab and wait until every service is healthy
+    Up {
+        /// The lab's address range, such as 10.99.0.0/24 [default: the first that is free]
+        #[arg(long, value_name = "CIDR")]
+        network: Option<Range>,
+        /// Print the lab's state as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop the lab and remove everything of it
+    Down,
+    /// Show the lab's services
+    Status {
+        /// Print the lab's state as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Keep the lab running (started by `up`)
+    #[command(hide = true)]
+    Supervise,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {
+    /// Print the table as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,174 @@
+//! `temblor run`.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use temblor_lab::Options as LabOptions;
+use temblor_plan::Experiment;
+use temblor_runner::{Out, RunLock, RunnerError, Settings, Stop};
+
+use crate::args::Run;
+use crate::exit::{Exit, Failure};
+use crate::progress::Progress;
+use crate::{experiments, report, terminal};
+
+/// Where the lock lies that keeps two runs apart.
+const LOCK: &str = "/run/temblor/run.lock";
+
+/// Carries out an experiment and writes its report.
+pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
+    let experiment = experiments::load(&args.experiment)?;
+    if args.plan {
+        return plan(&experiment);
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(RunnerError::Missing {
+            what: "only root may load probes and inject faults".into(),
+            how: "run it as root, such as with sudo".into(),
+        }
+        .into());
+    }
+    if let Some(out) = &args.out
+        && fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some())
+    {
+        return Err(Failure::input(anyhow::anyhow!(
+            "{} is not empty: a run wants a directory of its own",
+            out.display()
+        )));
+    }
+    let _lock = RunLock::take(Path::new(LOCK))?;
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let mut progress = Progress::new(args.quiet);
+    let lab = LabForRun::find(&experiment, &mut progress, args.quiet)?;
+    let settings = Settings {
+        experiment,
+        out: args.out.clone().map_or_else(|| Out::Under("runs".into()), Out::At),
+        seed: args.seed.unwrap_or_else(drawn_seed),
+        lab: lab.state.clone(),
+        stop,
+    };
+    let ran = temblor_runner::run(&settings, &mut |update| progress.show(&update));
+    progress.close_line();
+    // The report is written whether or not the lab goes down well.
+    let reported = ran.map_err(Failure::from).and_then(|dir| finish(&dir));
+    let down = lab.take_down(args.quiet);
+    let exit = reported?;
+    down?;
+    Ok(exit)
+}
+
+/// Writes the report and says the verdict.
+fn finish(dir: &Path) -> Result<Exit, Failure> {
+    let result = report::render(dir)?;
+    give_to_user(dir);
+    report::tell(&result, dir);
+    Ok(result.verdict.into())
+}
+
+/// What would be changed, without changing anything. Needs the lab to be up, because what is
+/// changed depends on where the targets are.
+fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
+    let lab = match &experiment.lab {
+        Some(_) => temblor_lab::status(&LabOptions::from_env()?)?,
+        None => None,
+    };
+    if experiment.lab.is_some() && lab.is_none() {
+        return Err(Failure::input(anyhow::anyhow!(
+            "the lab is down, so the targets are nowhere yet: start it with `temblor lab up`"
+        )));
+    }
+    for change in temblor_runner::planned_changes(experiment, lab.as_ref())? {
+        terminal::print(&format!("{}\n  undone by {}", change.what, change.undo));
+    }
+    Ok(Exit::Pass)
+}
+
+/// The lab a run uses, and whether the run started it: then the run takes it down again.
+struct LabForRun {
+    state: Option<temblor_lab::State>,
+    ours: Option<LabOptions>,
+}
+
+impl LabForRun {
+    fn find(
+        experiment: &Experiment,
+        progress: &mut Progress,
+        quiet: bool,
+    ) -> Result<Self, Failure> {
+        if experiment.lab.is_none() {
+            // A lab that happens to be up may be a target nevertheless.
+            let state = temblor_lab::status(&LabOptions::from_env()?)?;
+            return Ok(Self { state, ours: None });
+        }
+        let options = LabOptions::from_env()?;
+        if let Some(state) = temblor_lab::status(&options)?
+            && state.phase == temblor_lab::Phase::Up
+        {
+            return Ok(Self { state: Some(state), ours: None });
+        }
+        progress.close_line();
+        if !quiet {
+            terminal::say("the lab is down: starting it for this run");
+        }
+        let up = temblor_lab::up(&options)?;
+        Ok(Self { state: Some(up.state), ours: Some(options) })
+    }
+
+    fn take_down(self, quiet: bool) -> Result<(), Failure> {
+        if let Some(options) = self.ours {
+            if !quiet {
+                terminal::say("taking the lab down again");
+            }
+            temblor_lab::down(&options)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ctrl-C, SIGTERM and a closed terminal heal, report and end the run.
+fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
+    let stop = stop.clone();
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let name = match signal {
+                    SIGINT => "SIGINT",
+                    SIGTERM => "SIGTERM",
+                    _ => "SIGHUP",
+                };
+                stop.request(format!("interrupted by {name}"));
+            }
+        })
+        .map_err(Failure::other)?;
+    Ok(())
+}
+
+fn drawn_seed() -> u64 {
+    // The low bits of the nanosecond clock are as good a draw as a seed needs: it is recorded.
+    temblor_event::clock::wall_unix_ns() ^ temblor_event::clock::now_ns().rotate_left(32)
+}
+
+/// Under sudo, the run belongs to who asked for it. That it could not be given away is no reason
+/// to fail: the run is there.
+fn give_to_user(dir: &Path) {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) else { return };
+    let mut paths: Vec<PathBuf> = vec![dir.to_owned()];
+    if let Some(parent) = dir.parent().filter(|p| p.ends_with("runs")) {
+        paths.push(parent.to_owned());
+    }
+    for path in [dir.to_owned(), dir.join("profiles")] {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        paths.extend(entries.map(|entry| entry.path()));
+    }
+    for path in paths {
+        let _ = chown(&path, Some(uid), Some(gid));
+    }
+}

@@ -1,0 +1,72 @@
+//! Writing to the terminal: to a pipe the same words, only plainer. A reader that hung up is not
+//! an error: whoever pipes into `head` wants no message about it.
+
+use std::io::{self, IsTerminal, Write};
+
+/// A line of a result, to standard output.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// A line of progress or a message, to standard error.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Standard error is a terminal on which a line can be written over.
+pub(crate) fn can_rewrite() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Colour is wanted on standard output.
+pub(crate) fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// `text` in an ANSI colour, where colour is wanted.
+pub(crate) fn painted(text: &str, ansi: u8) -> String {
+    if colour() { format!("\x1b[{ansi}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// How many columns standard error has.
+pub(crate) fn columns() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns).max(20))
+}
+
+/// `text` cut to `width` columns, with a sign that it was cut.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Rows under a header, in columns as wide as their widest cell; the last column is left ragged.
+pub(crate) fn table<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> Vec<String> {
+    let mut widths = [0; N];
+    for row in std::iter::once(header).chain(rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    std::iter::once(header)
+        .chain(rows)
+        .map(|row| {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            cells.join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_line_fits_and_says_that_it_was_cut() {
+        assert_eq!(fit("abc", 3), "abc");
+        assert_eq!(fit("abcd", 3), "ab…");
+        assert_eq!(fit("äöüß", 3), "äö…");
+    }
+}

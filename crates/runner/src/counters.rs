@@ -1,0 +1,60 @@
+//! Counters kept by others, read before and after.
+
+use std::fs;
+
+use temblor_event::{CounterRead, CounterWhen, Event};
+use temblor_host::target::Target;
+
+use crate::recorder::Recorder;
+
+/// Records each target's own count of TCP segments sent again. The count belongs to the network
+/// namespace and survives the processes in it, so it is read from inside the namespace.
+pub(crate) fn read_retransmits(targets: &[Target], when: CounterWhen, to: &Recorder) {
+    for target in targets {
+        let text = target.netns.run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
+        let value = match text {
+            Ok(Ok(text)) => field(&text, "Tcp:", "RetransSegs"),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let Some(value) = value else {
+            tracing::warn!(service = target.service, "its TCP counters cannot be read");
+            continue;
+        };
+        to.record(Event::now(CounterRead {
+            counter: "TcpRetransSegs".into(),
+            service: target.service.clone(),
+            source: format!("/proc/net/snmp in the network namespace of {}", target.service),
+            when,
+            value,
+        }));
+    }
+}
+
+/// A field of `/proc/net/snmp`: a line of names, then a line of values, both with the protocol in
+/// front.
+fn field(text: &str, protocol: &str, name: &str) -> Option<f64> {
+    let mut lines = text.lines().filter(|line| line.starts_with(protocol));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let at = names.split_whitespace().position(|n| n == name)?;
+    values.split_whitespace().nth(at)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_name() {
+        let text = "Ip: Forwarding DefaultTTL\nIp: 1 64\n\
+            Tcp: RtoAlgorithm InSegs OutSegs RetransSegs InErrs\nTcp: 1 100 200 17 0\n";
+        assert_eq!(field(text, "Tcp:", "RetransSegs"), Some(17.0));
+        assert_eq!(field(text, "Tcp:", "Retrans"), None);
+        assert_eq!(field("Tcp: RetransSegs\n", "Tcp:", "RetransSegs"), None);
+    }
+
+    #[test]
+    fn the_running_kernel_has_it() {
+        let text = fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+        assert!(field(&text, "Tcp:", "RetransSegs").is_some());
+    }
+}

@@ -1,0 +1,45 @@
+//! The probes that an experiment asks for.
+
+use temblor_plan::Experiment;
+use temblor_probes::Error as ProbeError;
+use temblor_probes::tcp::{Attribution, TcpProbe};
+
+use crate::error::RunnerError;
+use crate::targets::Targets;
+
+/// Attaches the tcp probe, where the experiment asks for it.
+pub(crate) fn attach(
+    experiment: &Experiment,
+    targets: &Targets,
+) -> Result<Option<TcpProbe>, RunnerError> {
+    if !experiment.observe.iter().any(|probe| probe == "tcp") {
+        return Ok(None);
+    }
+    let attribution = Attribution::of(&targets.all());
+    TcpProbe::attach(&attribution).map(Some).map_err(|error| match error {
+        ProbeError::Missing { what, how } => RunnerError::Missing { what, how },
+        error => RunnerError::failed("the tcp probe could not be attached")(error.into()),
+    })
+}
+
+/// What this process and the threads in it have used so far (getrusage); the wall time is left to
+/// the caller, who knows since when.
+pub(crate) fn own_cost() -> temblor_event::Cost {
+    // SAFETY: getrusage writes a plain struct of integers that lives for the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let ns = |t: libc::timeval| {
+        let (s, us) = (u64::try_from(t.tv_sec), u64::try_from(t.tv_usec));
+        s.unwrap_or(0) * 1_000_000_000 + us.unwrap_or(0) * 1000
+    };
+    temblor_event::Cost {
+        user_ns: ns(usage.ru_utime),
+        system_ns: ns(usage.ru_stime),
+        // The kernel counts it in KiB.
+        memory_bytes_max: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        wall_ns: 0,
+    }
+}

@@ -1,0 +1,81 @@
+//! Where every producer's events go: into the run directory, and past a small live view that the
+//! progress display, the abort conditions and `until: steady` look at.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use temblor_event::{Body, Event, LoadSecond};
+use temblor_judge::SteadyWatch;
+use temblor_runs::Sink;
+
+use crate::stop::Stop;
+
+/// A handle for producers; as many as there are.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    sink: Sink,
+    live: Arc<Mutex<Live>>,
+    stop: Stop,
+}
+
+/// What the run itself needs to know while it goes on.
+pub(crate) struct Live {
+    /// The last value of each gauge, and when it was read.
+    pub(crate) gauges: BTreeMap<String, (u64, f64)>,
+    /// The last answer of each check and what was seen.
+    pub(crate) checks: BTreeMap<String, (bool, String)>,
+    /// TCP segments sent again so far.
+    pub(crate) retransmitted: u64,
+    /// Complete seconds of load that nobody has taken yet.
+    pub(crate) seconds: Vec<(u64, LoadSecond)>,
+    /// Tells when the system is steady; there from the run's first event on.
+    pub(crate) steady: Option<SteadyWatch>,
+}
+
+/// Seconds of load that wait to be taken; the run takes them several times a second.
+const SECONDS_MAX: usize = 4096;
+
+impl Recorder {
+    pub(crate) fn new(sink: Sink, stop: Stop) -> Self {
+        let live = Live {
+            gauges: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            retransmitted: 0,
+            seconds: Vec::new(),
+            steady: None,
+        };
+        Self { sink, live: Arc::new(Mutex::new(live)), stop }
+    }
+
+    /// Records an event. A log that cannot be written ends the run: what is not on record has not
+    /// been observed.
+    pub(crate) fn record(&self, event: Event) {
+        if let Err(error) = self.sink.append(&event) {
+            self.stop.request(format!("the run can no longer be recorded: {error}"));
+        }
+        let mut live = self.live();
+        if let Some(steady) = &mut live.steady {
+            steady.push(&event);
+        }
+        match event.body {
+            Body::RunStarted(started) => live.steady = Some(SteadyWatch::new(&started)),
+            Body::Gauge(gauge) => {
+                live.gauges.insert(gauge.gauge, (event.t_ns, gauge.value));
+            }
+            Body::Check(check) => {
+                live.checks.insert(check.check, (check.ok, check.seen));
+            }
+            Body::TcpRetransmit(retransmit) => {
+                live.retransmitted += u64::from(retransmit.segments);
+            }
+            Body::LoadSecond(second) if live.seconds.len() < SECONDS_MAX => {
+                live.seconds.push((event.t_ns, second));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs what building, testing and the demo need, where it is missing. Starts no service, and
+# leaves none running or enabled that was not so before.
+set -euo pipefail
+
+# What the packages are for, so that another distribution's user can find their names there.
+wanted='
+  a C compiler, make, pkg-config     gcc make pkg-config
+  clang (for the eBPF programs)      clang, version 15 or newer
+  libelf and zlib, with headers      libelf-dev zlib1g-dev
+  PostgreSQL 13 or newer (server)    postgresql
+  Redis (server)                     redis-server
+  nginx                              nginx
+  iproute2 and nftables              iproute2 nftables
+  Rust 1.89 or newer and cargo       from https://rustup.rs
+  cargo-nextest                      cargo install --locked cargo-nextest'
+
+say() { printf 'setup: %s\n' "$*"; }
+
+if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
+
+need_rust() {
+  command -v cargo >/dev/null && return
+  say 'cargo is missing: install Rust 1.89 or newer from https://rustup.rs, then run this again'
+  exit 6
+}
+
+# The packages that are not installed yet, of those given.
+missing() {
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+  done
+}
+
+install_packages() {
+  # Debian 12's own clang is 14, which has crashed on eBPF sources; a newer one lies beside it.
+  local clang=clang
+  if apt-cache show clang-19 >/dev/null 2>&1; then clang=clang-19; fi
+  local nginx=nginx-light
+  if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ]; then nginx=; fi
+  local packages
+  # shellcheck disable=SC2086 # an empty $nginx is no argument
+  packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
+    $nginx iproute2 nftables ca-certificates)
+  [ -n "$packages" ] || return 0
+  say "installing" $packages
+  # Installing a server starts it unless a policy says no. One that is there already is left as
+  # it is; services that it lets start are stopped below.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+    $sudo chmod 755 "$policy"
+    trap "$sudo rm -f '$policy'" EXIT
+  fi
+  # shellcheck disable=SC2086 # one word each
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
+  if [ -d /run/systemd/system ]; then
+    local unit
+    for unit in postgresql redis-server nginx; do
+      case " $(echo $packages) " in
+        *" $unit"*) $sudo systemctl disable --now --quiet "$unit" || true ;;
+      esac
+    done
+  fi
+}
+
+distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=
+case " $distribution " in
+  *" debian "* | *" ubuntu "*)
+    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables)" ] \
+      || ! apt-cache show redis-server >/dev/null 2>&1; then
+      $sudo apt-get update -q
+    fi
+    install_packages
+    ;;
+  *)
+    say "this is not Debian or Ubuntu: please install these, if they are missing:"
+    printf '%s\n' "$wanted"
+    ;;
+esac
+need_rust
+if ! cargo nextest --version >/dev/null 2>&1; then
+  say 'installing cargo-nextest, the test runner'
+  cargo install --locked cargo-nextest
+fi
+say 'everything is there'

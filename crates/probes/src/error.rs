@@ -14,10 +14,12 @@ pub enum Error {
         how: String,
     },
     /// The kernel refused a step for a reason that we do not know.
-    #[error("the kernel refused to {doing}")]
+    #[error("the kernel refused to {doing}{said}")]
     Kernel {
         /// The step: `load the programs of the tcp probe`.
         doing: String,
+        /// The verifier's reason in parentheses, where it gave one.
+        said: String,
         /// What it said.
         #[source]
         source: libbpf_rs::Error,
@@ -54,7 +56,7 @@ impl Error {
         if source.kind() == libbpf_rs::ErrorKind::PermissionDenied {
             return refused(doing, source);
         }
-        Self::Kernel { doing, source }
+        Self::Kernel { doing, said: said(), source }
     }
 }
 
@@ -75,5 +77,9 @@ fn refused(doing: String, source: libbpf_rs::Error) -> Error {
             how: "boot with lockdown=integrity or without lockdown".into(),
         };
     }
-    Error::Kernel { doing, source }
+    Error::Kernel { doing, said: said(), source }
+}
+
+fn said() -> String {
+    crate::kernel::take_verdict().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }

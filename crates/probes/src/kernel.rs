@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::Once;
+use std::sync::{Mutex, Once, PoisonError};
 
 use libbpf_rs::btf::BtfKind;
 use libbpf_rs::btf::types::FuncProto;
@@ -12,14 +12,41 @@ use temblor_event::ProgramCost;
 
 use crate::Error;
 
-/// libbpf writes to stderr unless told otherwise; its words belong in the log.
+/// What the verifier said last: the errno alone never tells why a program was refused.
+static VERDICT: Mutex<Option<String>> = Mutex::new(None);
+
+/// libbpf writes to stderr unless told otherwise; its words belong in the log, and the one line
+/// of them that gives the reason belongs in the error.
 pub(crate) fn log_libbpf() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         libbpf_rs::set_print(Some((PrintLevel::Info, |_level, message| {
             tracing::debug!(target: "libbpf", "{}", message.trim_end());
+            if let Some(reason) = verdict(&message) {
+                *VERDICT.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+            }
         })));
     });
+}
+
+/// The verifier's reason for refusing the program that was loaded last, if it gave one.
+pub(crate) fn take_verdict() -> Option<String> {
+    VERDICT.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The line of the verifier's log that says what is wrong: the last one that is neither an
+/// instruction's listing nor the closing statistics.
+fn verdict(message: &str) -> Option<String> {
+    let (head, log) = message.split_once("BEGIN PROG LOAD LOG --")?;
+    let program = head.split('\'').nth(1).unwrap_or("a program");
+    let log = log.split("-- END PROG LOAD LOG").next()?;
+    let statistics = |line: &&str| {
+        line.starts_with("processed ")
+            || ["verification time", "stack depth"].iter().any(|start| line.starts_with(start))
+    };
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let reason = lines.filter(|line| !statistics(line)).next_back()?;
+    Some(format!("{program}: {reason}"))
 }
 
 /// The running kernel's own types.
@@ -102,4 +129,20 @@ pub(crate) fn program_run(name: &str, program: BorrowedFd<'_>) -> io::Result<Run
         },
         skipped: info.recursion_misses,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_picked_out_of_the_verifiers_log() {
+        let log = "libbpf: prog 'p': -- BEGIN PROG LOAD LOG --\n\
+                   0: R1=ctx() R10=fp0\n\
+                   R1 type=scalar expected=fp\n\
+                   processed 10 insns (limit 1000000) max_states_per_insn 0\n\
+                   -- END PROG LOAD LOG --\n";
+        assert_eq!(verdict(log).as_deref(), Some("p: R1 type=scalar expected=fp"));
+        assert_eq!(verdict("libbpf: failed to load object\n"), None);
+    }
 }

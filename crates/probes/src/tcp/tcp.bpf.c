@@ -544,6 +544,9 @@ int tcp_rtt(__u64 *ctx)
 	/* Plain additions: the value is this processor's own, and the kernel does not run a program
 	 * on a processor where it is running already. */
 	bucket = rtt_bucket(us);
+	/* The compiler knows that the value is in bounds and would drop the check that the verifier
+	 * needs to see. */
+	barrier_var(bucket);
 	if (bucket < RTT_BUCKETS)
 		histogram->buckets[bucket]++;
 	window = rtt_window;

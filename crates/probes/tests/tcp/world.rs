@@ -102,13 +102,13 @@ pub(crate) fn drop_packets(netns: &Netns, hook: &str, matching: &str) {
     nft(
         netns,
         &format!(
-            "table inet t {{ chain c {{ type filter hook {hook} priority 0; {matching} drop; }} }}"
+            "table inet t {{ chain c {{ type filter hook {hook} priority 0; {matching} drop; }}; }};\n"
         ),
     );
 }
 
 pub(crate) fn let_packets(netns: &Netns) {
-    nft(netns, "delete table inet t");
+    nft(netns, "delete table inet t\n");
 }
 
 fn nft(netns: &Netns, rules: &str) {

@@ -82,7 +82,7 @@ fn section(out: &mut String, section: &Section) {
 
 fn block(out: &mut String, block: &Block) {
     match block {
-        Block::Text(words) => line(out, &text(words)),
+        Block::Text(words) => line(out, &opening(words)),
         Block::Note(words) => line(out, &format!("<sub>{}</sub>", text(words))),
         Block::Table(table) => self::table(out, table),
         Block::Fold { summary, blocks, .. } => {
@@ -123,7 +123,7 @@ fn table(out: &mut String, table: &Table) {
 
 fn list(out: &mut String, items: &[String]) {
     for item in items.iter().take(ROWS_MAX) {
-        let _ = writeln!(out, "- {}", text(item));
+        let _ = writeln!(out, "- {}", opening(item));
     }
     if items.len() > ROWS_MAX {
         let _ = writeln!(out, "- {} more in report.html", items.len() - ROWS_MAX);
@@ -138,24 +138,29 @@ fn line(out: &mut String, text: &str) {
     out.push_str("\n\n");
 }
 
+/// A text that a paragraph or a list item begins with: nothing in it begins a list or a heading.
+fn opening(raw: &str) -> String {
+    let text = text(raw);
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    if text.starts_with(['-', '+', '#', '=']) {
+        format!("\\{text}")
+    } else if digits > 0 && text[digits..].starts_with(['.', ')']) {
+        format!("{}\\{}", &text[..digits], &text[digits..])
+    } else {
+        text
+    }
+}
+
 /// Text that means nothing to Markdown or to HTML, on one line.
 fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut chars = raw.trim().chars();
-    let leading_digits = raw.trim().chars().take_while(char::is_ascii_digit).count();
-    for (i, c) in chars.by_ref().take(CHARS_MAX).enumerate() {
-        // What would begin a list, a heading or a quotation only does so at the beginning.
-        let begins = (i == 0 && matches!(c, '-' | '+' | '=' | '#'))
-            || (i > 0 && i == leading_digits && matches!(c, '.' | ')'));
+    for c in chars.by_ref().take(CHARS_MAX) {
         match c {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if begins => {
                 out.push('\\');
                 out.push(c);
             }
@@ -179,15 +184,27 @@ mod tests {
             ("a|b", "a\\|b"),
             ("<script>&", "&lt;script&gt;&amp;"),
             ("two\nlines\r\n", "two lines"),
-            ("- item", "\\- item"),
-            ("+0.204 s", "\\+0.204 s"),
-            ("1. one", "1\\. one"),
-            ("12.5 s", "12\\.5 s"),
-            ("# head", "\\# head"),
             ("`x` *y* _z_ [a](b) $m$", "\\`x\\` \\*y\\* \\_z\\_ \\[a\\](b) \\$m\\$"),
         ];
         for (raw, expected) in cases {
             assert_eq!(text(raw), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_begins_a_list_or_a_heading() {
+        let cases = [
+            ("- item", "\\- item"),
+            ("+0.204 s", "\\+0.204 s"),
+            ("1. one", "1\\. one"),
+            ("12) twelve", "12\\) twelve"),
+            ("# head", "\\# head"),
+            ("* star", "\\* star"),
+            ("> said", "&gt; said"),
+            ("4 orders", "4 orders"),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(opening(raw), expected);
         }
     }
 

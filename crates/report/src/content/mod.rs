@@ -6,7 +6,7 @@ mod head;
 mod instrument;
 mod ledger;
 mod phases;
-mod tcp;
+pub(crate) mod tcp;
 
 use temblor_judge::{RunResult, Verdict};
 

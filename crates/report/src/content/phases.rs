@@ -68,9 +68,7 @@ fn table(result: &RunResult, phases: &[PhaseResult]) -> Table {
     for name in gauges {
         let source = "read from the target";
         let mut gauge = |what: &str, figure: &dyn Fn(&temblor_judge::GaugeFigures) -> String| {
-            row(&format!("{name}: {what}"), source, &|p| {
-                Cell::maybe(p.gauges.get(name), |g| figure(g))
-            });
+            row(&format!("{name}: {what}"), source, &|p| Cell::maybe(p.gauges.get(name), figure));
         };
         gauge("least", &|g| number::plain(g.min));
         gauge("greatest", &|g| number::plain(g.max));

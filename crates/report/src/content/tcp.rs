@@ -8,7 +8,7 @@ use crate::document::{Block, Cell, Column, Section, Table, Tone};
 use crate::number::{self, NOT_OBSERVED};
 
 /// So many connections are unfolded; the first is the most telling.
-const OPEN_CONNECTIONS: usize = 3;
+const OPEN_CONNECTIONS: usize = 4;
 
 pub(super) fn section(result: &RunResult) -> Section {
     let evidence = &result.evidence;
@@ -32,7 +32,8 @@ pub(super) fn section(result: &RunResult) -> Section {
     blocks.push(Block::Note(format!(
         "Source: the tcp probe ({}). Each side of a connection is counted for itself. The timer is \
          its value when it ran out, with its doublings; the gap is the time that really passed \
-         since the same connection's previous retransmission.",
+         since the same connection's previous retransmission. Round trips are the greatest median and the \
+         greatest 99th percentile of any window of the phase, with the number of measurements.",
         hooks(result)
     )));
     Section { id: "tcp", title: "TCP, as the kernel saw it", blocks }
@@ -80,14 +81,27 @@ fn peers(figures: &[TcpPeerFigures]) -> Table {
     table
 }
 
+/// The most frequent cause first.
 fn by_cause(counts: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<String> =
-        counts.iter().map(|(cause, n)| format!("{} {}", number::count(*n), words(cause))).collect();
+    let mut causes: Vec<_> = counts.iter().collect();
+    causes.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let parts: Vec<String> = causes
+        .iter()
+        .map(|(cause, n)| format!("{} {}", number::count(**n), words(cause)))
+        .collect();
     if parts.is_empty() { "0".to_owned() } else { parts.join(", ") }
 }
 
-fn words(cause: &str) -> String {
-    cause.replace('_', " ")
+/// A retransmission's kind as people write it. What is not one stays as it is (`ECONNREFUSED`).
+pub(crate) fn words(kind: &str) -> &str {
+    match kind {
+        "timeout" => "time-out",
+        "tail_loss_probe" => "tail-loss probe",
+        "fast" => "fast",
+        "syn" => "SYN",
+        "syn_ack" => "SYN-ACK",
+        other => other,
+    }
 }
 
 /// Round-trip times, with a column for each phase in the order of the phases.

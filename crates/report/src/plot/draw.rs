@@ -27,7 +27,7 @@ pub(super) const WIDE: Format =
 pub(super) const NARROW: Format =
     Format { width: 760, height: 400, left: 116, right: 16, font: 23, ticks_x: 4 };
 
-const ROW_HEIGHT: u32 = 62;
+const ROW_HEIGHT: u32 = 70;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -64,14 +64,14 @@ pub(super) fn draw(panel: &Panel, frame: &Frame, format: &Format) -> Result<Stri
         let canvas = Canvas { root: &root, xs: (xs.start, xs.end), ys: (ys.start, ys.end), format };
         canvas.phases(frame, line)?;
         canvas.vertical_axis(&chart, frame, &vertical)?;
+        canvas.moments(&chart, frame, vertical.from)?;
         match &panel.content {
-            Content::Lines { lines, log, .. } => draw_lines(&mut chart, lines, *log)?,
+            Content::Lines { lines, log, .. } => draw_lines(&mut chart, frame, lines, *log)?,
             Content::Stack { layers, starts, width } => {
                 draw_stack(&mut chart, frame, layers, starts, *width)?;
             }
             Content::Rows(rows) => canvas.rows(&chart, frame, rows)?,
         }
-        canvas.moments(&chart, frame, vertical.from)?;
         canvas.horizontal_axis(&chart, frame, vertical.from, line)?;
         root.present()?;
     }
@@ -82,8 +82,8 @@ fn vertical(content: &Content) -> Vertical {
     match content {
         Content::Lines { lines, log: true, write } => {
             let values = || lines.iter().flat_map(|l| l.points.iter().filter_map(|p| p.1));
-            let least = values().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
-            let greatest = values().fold(least, f64::max);
+            let least = values().filter(|v| drawable(*v) && *v > 0.0).fold(f64::INFINITY, f64::min);
+            let greatest = values().filter(|v| drawable(*v)).fold(least, f64::max);
             let (low, high) = axis::decades(least, greatest);
             let ticks = (low..=high).map(|e| (f64::from(e), write(10_f64.powi(e)))).collect();
             Vertical { from: f64::from(low), to: f64::from(high), ticks }
@@ -117,12 +117,19 @@ fn linear(values: impl Iterator<Item = f64>, write: fn(f64) -> String) -> Vertic
     Vertical { from, to, ticks }
 }
 
-fn draw_lines(chart: &mut Chart<'_, '_>, lines: &[Line], log: bool) -> Result<(), DrawError> {
+fn draw_lines(
+    chart: &mut Chart<'_, '_>,
+    frame: &Frame,
+    lines: &[Line],
+    log: bool,
+) -> Result<(), DrawError> {
     for line in lines {
         let mut stretch: Vec<(f64, f64)> = Vec::new();
         let ends = std::iter::once((0.0, None));
         for (t, value) in line.points.iter().copied().chain(ends) {
-            let shown = value.filter(|v| v.is_finite() && (!log || *v > 0.0));
+            // What lies outside of the frame has no pixel.
+            let inside = t >= frame.from && t <= frame.to;
+            let shown = value.filter(|v| inside && drawable(*v) && (!log || *v > 0.0));
             if let Some(v) = shown {
                 stretch.push((t, if log { v.log10() } else { v }));
                 if !line.dots {
@@ -143,6 +150,11 @@ fn draw_lines(chart: &mut Chart<'_, '_>, lines: &[Line], log: bool) -> Result<()
     Ok(())
 }
 
+/// No figure of a run is beyond this; what is cannot be put on an axis beside others.
+fn drawable(value: f64) -> bool {
+    value.is_finite() && value.abs() < 1e20
+}
+
 fn draw_stack(
     chart: &mut Chart<'_, '_>,
     frame: &Frame,
@@ -155,7 +167,8 @@ fn draw_stack(
         // One polygon for each stretch in which the layer is there at all.
         let mut stretch: Vec<usize> = Vec::new();
         for i in 0..=starts.len() {
-            let there = values.get(i).is_some_and(|v| *v > 0.0);
+            let there =
+                values.get(i).is_some_and(|v| *v > 0.0 && drawable(*v)) && drawable(starts[i]);
             let joined = stretch
                 .last()
                 .is_none_or(|&j| i < starts.len() && starts[i] - starts[j] < 1.5 * width);
@@ -174,7 +187,7 @@ fn draw_stack(
                     let [from, to] = edges(i);
                     [(to, floor[i]), (from, floor[i])]
                 }));
-                let area = Polygon::new(outline, colour.mix(0.85).filled());
+                let area = Polygon::new(outline, colour.mix(0.75).filled());
                 chart.draw_series(std::iter::once(area))?;
             }
             stretch.clear();
@@ -294,19 +307,24 @@ impl Canvas<'_, '_> {
         let mut taken = 0;
         for (i, moment) in frame.moments.iter().enumerate() {
             let x = self.x(frame, moment.at);
-            let style = moment.colour.stroke_width(3);
-            self.root.draw(&PathElement::new(vec![(x, 6), (x, bottom)], style))?;
             let width = self.width(moment.label);
             let next = frame.moments.get(i + 1).map_or(i32::MAX, |m| self.x(frame, m.at));
             let right_end = i32::try_from(self.format.width).unwrap_or(i32::MAX).min(next) - GAP;
             let y = 4 + self.format.font / 2 + 2;
-            if x >= taken && x + GAP + width <= right_end {
-                self.text(moment.label, (x + GAP, y), HPos::Left, VPos::Center, moment.colour)?;
-                taken = x + GAP + width;
+            let (at, anchor, ends) = if x >= taken && x + GAP + width <= right_end {
+                (x + GAP, HPos::Left, x + GAP + width)
             } else if x - GAP - width >= taken {
-                self.text(moment.label, (x - GAP, y), HPos::Right, VPos::Center, moment.colour)?;
-                taken = x;
-            }
+                (x - GAP, HPos::Right, x)
+            } else {
+                // Without its name the line keeps clear of the phases' names.
+                let line = vec![(x, self.ys.0), (x, bottom)];
+                self.root.draw(&PathElement::new(line, moment.colour.stroke_width(3)))?;
+                continue;
+            };
+            let line = vec![(x, 6), (x, bottom)];
+            self.root.draw(&PathElement::new(line, moment.colour.stroke_width(3)))?;
+            self.text(moment.label, (at, y), anchor, VPos::Center, moment.colour)?;
+            taken = ends;
         }
         Ok(())
     }
@@ -321,17 +339,30 @@ impl Canvas<'_, '_> {
         for (i, row) in rows.iter().enumerate() {
             #[expect(clippy::cast_precision_loss, reason = "there are few rows")]
             let (_, bottom) = chart.backend_coord(&(frame.from, (rows.len() - i - 1) as f64));
-            let foot = bottom - 6;
+            let foot = bottom - 8;
             let label = shortened(&row.label, room.unwrap_or(20));
-            self.text(&label, (self.xs.0 + 8, foot - 36), HPos::Left, VPos::Center, palette::TEXT)?;
+            let middle = foot - 42;
+            // Lines of the plot end at the label instead of running through it.
+            let half = self.format.font / 2 + 2;
+            let backing = [
+                (self.xs.0 + 4, middle - half),
+                ((self.xs.0 + 12 + self.width(&label)).min(self.xs.1), middle + half),
+            ];
+            self.root.draw(&Rectangle::new(backing, palette::CARD.mix(0.8).filled()))?;
+            self.text(&label, (self.xs.0 + 8, middle), HPos::Left, VPos::Center, palette::TEXT)?;
+            let rule = PathElement::new(
+                vec![(self.xs.0, bottom), (self.xs.1, bottom)],
+                palette::GRID.stroke_width(2),
+            );
+            self.root.draw(&rule)?;
             for mark in &row.marks {
                 if mark.to < frame.from || mark.from > frame.to {
                     continue;
                 }
                 let from = self.x(frame, mark.from);
                 // A moment is shown as wide as the eye needs it.
-                let to = self.x(frame, mark.to).max(from + 4);
-                let top = if mark.full { foot - 20 } else { foot - 8 };
+                let to = self.x(frame, mark.to).max(from + 6);
+                let top = if mark.full { foot - 24 } else { foot - 8 };
                 self.root.draw(&Rectangle::new([(from, top), (to, foot)], mark.colour.filled()))?;
             }
         }

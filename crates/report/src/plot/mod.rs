@@ -111,13 +111,18 @@ pub(crate) fn figures(result: &RunResult, series: &Series) -> Result<Vec<Figure>
         .collect()
 }
 
+/// A time within thirty years of the injection.
+fn sound(t_seconds: f64) -> bool {
+    t_seconds.abs() < 1e9
+}
+
 fn frame(result: &RunResult, series: &Series) -> Frame {
     /// More lines than this would hide the curves.
     const MOMENTS_MAX: usize = 12;
     let phases: Vec<Shade> = result
         .phases
         .iter()
-        .filter(|p| p.start_seconds.is_finite() && p.end_seconds.is_finite())
+        .filter(|p| sound(p.start_seconds) && sound(p.end_seconds))
         .map(|p| Shade {
             name: p.name.clone(),
             role: p.role,
@@ -129,7 +134,7 @@ fn frame(result: &RunResult, series: &Series) -> Frame {
         .iter()
         .flat_map(|p| [p.from, p.to])
         .chain(series.load.iter().map(|s| s.t_seconds))
-        .filter(|t| t.is_finite());
+        .filter(|t| sound(*t));
     let (mut from, mut to) =
         times.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
     if !from.is_finite() {

@@ -15,6 +15,8 @@ pub(super) const GREY: RGBColor = RGBColor(0x8C, 0x8C, 0x8C);
 
 pub(super) const TEXT: RGBColor = RGBColor(0x5A, 0x64, 0x70);
 pub(super) const GRID: RGBColor = RGBColor(0xE1, 0xE4, 0xE8);
+/// What the drawing lies on.
+pub(super) const CARD: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
 pub(super) const AXIS: RGBColor = RGBColor(0xA3, 0xAB, 0xB5);
 
 /// The name under which the style sheet knows a colour, for legends.

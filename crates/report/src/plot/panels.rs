@@ -4,6 +4,7 @@ use plotters::style::RGBColor;
 use temblor_judge::{LoadPoint, RunResult, Series};
 
 use super::{Content, Line, Mark, Panel, RowOfMarks, palette};
+use crate::content::tcp::words;
 use crate::number;
 
 /// More points than a wide page has pixels are drawn together.
@@ -58,7 +59,7 @@ fn latency(seconds: &[LoadPoint], group: usize) -> Panel {
     ];
     let values = || lines.iter().flat_map(|l| l.points.iter().filter_map(|p| p.1));
     let greatest = values().fold(0.0, f64::max);
-    let least = values().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
+    let least = values().filter(|v| v.is_finite() && *v > 0.0).fold(f64::INFINITY, f64::min);
     // Over more than a decade and a half, a linear axis would press one of the curves flat.
     let log = least.is_finite() && greatest / least > 30.0;
     let scale = if log { ", logarithmic scale" } else { "" };
@@ -77,13 +78,14 @@ fn latency(seconds: &[LoadPoint], group: usize) -> Panel {
 }
 
 fn requests(seconds: &[LoadPoint], group: usize) -> Panel {
-    let kinds: [(&str, RGBColor, fn(&LoadPoint) -> u64); 4] = [
+    type Count = fn(&LoadPoint) -> u64;
+    let kinds: [(&str, RGBColor, Count); 4] = [
         ("acknowledged", palette::BLUE, |s| s.ok),
         ("failed", palette::VERMILLION, |s| s.failed),
         ("unsure", palette::AMBER, |s| s.unsure),
         ("unsent", palette::GREY, |s| s.unsent),
     ];
-    let mean = |figure: fn(&LoadPoint) -> u64| {
+    let mean = |figure: Count| {
         #[expect(clippy::cast_precision_loss, reason = "a plot has no 2^53 pixels")]
         let of_chunk = move |chunk: &[LoadPoint]| {
             chunk.iter().map(|s| figure(s) as f64).sum::<f64>() / chunk.len() as f64
@@ -176,12 +178,12 @@ fn retransmitted(seconds: &[(f64, u64)]) -> Panel {
 
 /// Each retransmission of the most telling connections: the growing gaps are the back-off.
 fn connections(result: &RunResult) -> Option<Panel> {
-    const KINDS: [(&str, &str, RGBColor); 5] = [
-        ("timeout", "timer", palette::VERMILLION),
-        ("tail_loss_probe", "tail-loss probe", palette::BLUE),
-        ("fast", "fast", palette::GREEN),
-        ("syn", "SYN", palette::PURPLE),
-        ("syn_ack", "SYN-ACK", palette::AMBER),
+    const KINDS: [(&str, RGBColor); 5] = [
+        ("timeout", palette::VERMILLION),
+        ("tail_loss_probe", palette::BLUE),
+        ("fast", palette::GREEN),
+        ("syn", palette::PURPLE),
+        ("syn_ack", palette::AMBER),
     ];
     let stories = &result.evidence.connections;
     let rows: Vec<RowOfMarks> = stories
@@ -205,7 +207,7 @@ fn connections(result: &RunResult) -> Option<Panel> {
                     colour: KINDS
                         .iter()
                         .find(|k| k.0 == r.kind)
-                        .map_or(palette::GREY, |(_, _, colour)| *colour),
+                        .map_or(palette::GREY, |(_, colour)| *colour),
                     full: true,
                 })
                 .collect(),
@@ -219,7 +221,7 @@ fn connections(result: &RunResult) -> Option<Panel> {
         source: "Kernel: tp_btf/tcp_retransmit_skb. The most telling connections; more of them, \
                  with their timers, under TCP below."
             .to_owned(),
-        legend: KINDS.iter().filter(|k| seen(k.0)).map(|(_, label, c)| (*label, *c)).collect(),
+        legend: KINDS.iter().filter(|k| seen(k.0)).map(|(kind, c)| (words(kind), *c)).collect(),
         content: Content::Rows(rows),
     })
 }
@@ -247,16 +249,13 @@ fn stretches(answers: &[(f64, bool)]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
     for (i, (from, ok)) in answers.iter().enumerate() {
         let to = answers.get(i + 1).map_or(*from, |next| next.0);
-        match marks.last_mut() {
-            Some(last) if last.full != *ok => last.to = to,
-            // From here on nothing is drawn: so many changes would be one block anyway.
-            Some(_) if i >= MARKS_MAX => break,
-            _ => marks.push(Mark {
-                from: *from,
-                to,
-                colour: if *ok { palette::GREEN } else { palette::VERMILLION },
-                full: !ok,
-            }),
+        let colour = if *ok { palette::GREEN } else { palette::VERMILLION };
+        let changed = marks.last().is_none_or(|last| last.full == *ok);
+        if changed && marks.len() < MARKS_MAX {
+            marks.push(Mark { from: *from, to, colour, full: !ok });
+        } else if let Some(last) = marks.last_mut() {
+            // Past the bound a row has more changes than pixels, and is one block anyway.
+            last.to = to;
         }
     }
     marks

@@ -24,12 +24,16 @@ impl FsStorage {
     /// ([`io::ErrorKind::WouldBlock`]).
     pub fn open(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
-        if !dir.is_dir() {
-            fs::create_dir_all(&dir)?;
-            // The directory's own name must survive a crash too, or all files in it are lost with it.
-            if let Some(parent) = dir.canonicalize()?.parent() {
-                File::open(parent)?.sync_all()?;
-            }
+        let missing: Vec<PathBuf> = dir
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .map(Path::to_path_buf)
+            .collect();
+        fs::create_dir_all(&dir)?;
+        // Each new directory's own name must survive a crash too, or all in it is lost with it.
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
         }
         let lock = OpenOptions::new()
             .create(true)

@@ -84,18 +84,14 @@ pub(crate) fn everything(options: &Options) -> Vec<String> {
 
 /// What is there of a lab. Empty when nothing is.
 pub(crate) fn remains(options: &Options) -> Vec<String> {
-    let mut left: Vec<_> = lab_groups(options)
-        .iter()
-        .flat_map(|group| {
-            let pids = group.processes().into_iter();
-            let named = pids.map(|pid| {
-                let name = process::name(pid).unwrap_or_default();
-                format!("the process {pid} ({name})")
-            });
-            let dirs = group.dirs().iter().map(|dir| format!("the cgroup {}", dir.display()));
-            named.chain(dirs).collect::<Vec<_>>()
-        })
-        .collect();
+    let mut left = Vec::new();
+    for (name, group) in named_groups(options) {
+        for pid in group.processes() {
+            let command = process::name(pid).unwrap_or_default();
+            left.push(format!("the process {pid} ({command})"));
+        }
+        left.push(format!("the cgroup {name}"));
+    }
     match network::link_exists(&options.link) {
         Ok(true) => left.push(format!("the network link {}", options.link)),
         Ok(false) => {}
@@ -109,21 +105,29 @@ pub(crate) fn remains(options: &Options) -> Vec<String> {
     left
 }
 
-/// The lab's groups by name: those of its services, then the one above them.
+/// The lab's groups as they are found: those of its services, then the one above them.
 pub(crate) fn lab_groups(options: &Options) -> Vec<Group> {
+    named_groups(options).into_iter().map(|(_, group)| group).collect()
+}
+
+fn named_groups(options: &Options) -> Vec<(String, Group)> {
     let Ok(cgroups) = Cgroups::detect() else { return Vec::new() };
     let top = Group::find(&cgroups, &options.cgroup());
-    if top.dirs().is_empty() {
-        return Vec::new();
-    }
-    let mut dirs = Vec::new();
-    for dir in top.dirs() {
-        let below = fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>());
-        let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|t| t.is_dir());
-        dirs.extend(below.unwrap_or_default().into_iter().filter(is_dir).map(|e| e.path()));
-    }
-    let inner = (!dirs.is_empty()).then(|| Group::recorded(dirs));
-    inner.into_iter().chain([top]).collect()
+    let below = top.dirs().iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten());
+    let mut names: Vec<_> = below
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .map(|name| format!("{}/{name}", options.cgroup()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.push(options.cgroup());
+    names
+        .into_iter()
+        .map(|name| (Group::find(&cgroups, &name), name))
+        .filter(|(group, _)| !group.dirs().is_empty())
+        .map(|(group, name)| (name, group))
+        .collect()
 }
 
 /// Only a state that tells of processes is a reason to kill some: without one, a group of that name

@@ -63,7 +63,7 @@ pub fn up(options: &Options) -> Result<Up> {
     let lab = options.read_lab()?;
     let lock = Lock::take(&options.runtime_dir, LOCK_WITHIN_MS)?;
     if let Some(state) = State::read(&options.state_file())? {
-        if state.supervisor.is_alive() {
+        if let Some(state) = settled(options, state)? {
             return Ok(Up { state, already_up: true, cleaned: Vec::new() });
         }
         let cleaned = clean_stale(options)?;
@@ -76,6 +76,28 @@ pub fn up(options: &Options) -> Result<Up> {
         cleanup::unclaim(options);
     }
     Ok(Up { state: started?, already_up: false, cleaned: Vec::new() })
+}
+
+/// The lab when it is up; `None` when its supervisor has ended. One that is neither was left alone
+/// by an `up` that was killed, and is on its way down: that is waited for.
+fn settled(options: &Options, mut state: State) -> Result<Option<State>> {
+    let bound_ms = options.start_within_ms.saturating_add(FAILING_MS);
+    let deadline_ns = now_ns().saturating_add(bound_ms.saturating_mul(1_000_000));
+    let doing = || "get a handle on the lab's supervisor".to_owned();
+    let Some(supervisor) = state.supervisor.open().doing(doing)? else { return Ok(None) };
+    while state.phase != Phase::Up && now_ns() < deadline_ns {
+        if supervisor.wait_ended(100).doing(doing)? {
+            return Ok(None);
+        }
+        match State::read(&options.state_file())? {
+            Some(now) => state = now,
+            None => return Ok(None),
+        }
+    }
+    if state.phase == Phase::Up {
+        return Ok(Some(state));
+    }
+    Err(Error::Busy(options.runtime_dir.clone()))
 }
 
 /// Everything that can be refused before something is started; the options that come back name

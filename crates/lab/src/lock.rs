@@ -24,26 +24,24 @@ impl Lock {
         let deadline_ns = now_ns().saturating_add(bound_ms.saturating_mul(1_000_000));
         loop {
             make_dir(dir)?;
-            let opened = fs::File::open(dir);
-            let file = match opened {
-                // Removed by a `down` that was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                opened => opened.doing(|| format!("open {}", dir.display()))?,
-            };
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_still(&file, dir) => return Ok(Self { _dir: file }),
-                // Whoever had the lock has removed the directory: it is another one now.
-                Ok(()) => {}
-                Err(rustix::io::Errno::AGAIN) => {
-                    if now_ns() >= deadline_ns {
-                        return Err(Error::Busy(dir.to_path_buf()));
-                    }
-                    let timeout = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-                    // Interrupted is as good as elapsed.
-                    let _ = poll(&mut [], Some(&timeout));
-                }
-                Err(error) => return Err(error).doing(|| format!("lock {}", dir.display())),
+            match fs::File::open(dir) {
+                // Removed in between, by a `down` that was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).doing(|| format!("open {}", dir.display())),
+                Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) if is_still(&file, dir) => return Ok(Self { _dir: file }),
+                    // Whoever had the lock has removed the directory: it is another one now.
+                    Ok(()) => {}
+                    Err(rustix::io::Errno::AGAIN) => {}
+                    Err(error) => return Err(error).doing(|| format!("lock {}", dir.display())),
+                },
             }
+            if now_ns() >= deadline_ns {
+                return Err(Error::Busy(dir.to_path_buf()));
+            }
+            let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            // Interrupted is as good as elapsed.
+            let _ = poll(&mut [], Some(&timeout));
         }
     }
 }
@@ -73,7 +71,7 @@ mod tests {
         let first = Lock::take(&dir, 0).unwrap();
         assert!(matches!(Lock::take(&dir, 60), Err(Error::Busy(_))));
         fs::remove_dir(&dir).unwrap();
-        let second = Lock::take(&dir, 0).expect("the directory is a new one");
+        let second = Lock::take(&dir, 1_000).expect("the directory is a new one");
         drop(first);
         assert!(matches!(Lock::take(&dir, 0), Err(Error::Busy(_))));
         drop(second);

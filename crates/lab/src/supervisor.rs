@@ -100,12 +100,12 @@ fn interrupted(reason: &str) -> Error {
     Error::StartFailed { service: None, reason: reason.to_owned(), log: Vec::new() }
 }
 
-/// Writes the one line that `up` waits for.
+/// Writes the one line that `up` waits for. It begins a line, whatever stood there before.
 fn tell(outcome: &Outcome) {
     let line = serde_json::to_string(outcome).unwrap_or_default();
     let mut stdout = std::io::stdout();
     // `up` may have been killed; the lab is what it is all the same.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "\n{line}").and_then(|()| stdout.flush());
 }
 
 /// Returns when the process that started this one has ended: a lab that nobody waits for any more

@@ -226,7 +226,7 @@ mod tests {
             (with("").replace("health: tcp", "health: {http: x}"), 7, "must begin with /"),
             (with("").replace("health: tcp", "health: {command: []}"), 7, "names no program"),
             (with("").replace("name: a", "name: A"), 3, "cannot name a service"),
-            (with("").replace("    port: 1\n", ""), 3, "port"),
+            (with("").replace("    port: 1\n", ""), 6, "missing field `port`"),
             (
                 with("  - name: a\n    program: p\n    user: u\n    port: 2\n    health: tcp\n"),
                 8,

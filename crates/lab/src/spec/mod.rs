@@ -167,10 +167,15 @@ impl Lab {
     /// # Errors
     /// What is wrong, in which line, and what would be right.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let lab: Self = serde_saphyr::from_str(text).map_err(|error| SpecError {
-            file: file.to_owned(),
-            line: error.location().map_or(0, |location| location.line()),
-            message: error.without_snippet().to_string(),
+        let lab: Self = serde_saphyr::from_str(text).map_err(|error| {
+            let message = error.without_snippet().to_string();
+            // The line stands before the message already.
+            let short = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
+            SpecError {
+                file: file.to_owned(),
+                line: error.location().map_or(0, |location| location.line()),
+                message: short.to_owned(),
+            }
         })?;
         check::check(&lab).map_err(|(line, message)| SpecError {
             file: file.to_owned(),

@@ -6,21 +6,26 @@ use temblor_event::{Connection, TcpState};
 
 use crate::log::{Log, seconds};
 use crate::phases::Window;
-use crate::result::{CostResult, Evidence, ProbeResult, RttFigures, TcpPeerFigures};
-use crate::sides::{Sides, peer, service};
-use crate::stories;
+use crate::result::{
+    ConnectionStory, CostResult, Evidence, ProbeResult, RttFigures, TcpPeerFigures,
+};
+use crate::sides::{peer, service};
 use crate::tcp_names::{errno_name, kind_name};
 
 /// Pairs of service and peer beyond this are counted together, as `others`.
 const PAIRS_MAX: usize = 200;
 const OTHERS: &str = "others";
 
-pub(crate) fn evidence(log: &Log<'_>, windows: &[Window<'_>], sides: &Sides) -> Evidence {
-    Evidence {
-        probes: probes(log),
-        tcp: tcp(log, windows),
-        connections: stories::stories(log, sides),
-    }
+/// Connections told of in the result; the timeline counts all.
+const STORIES_MAX: usize = 50;
+
+pub(crate) fn evidence(
+    log: &Log<'_>,
+    windows: &[Window<'_>],
+    mut stories: Vec<ConnectionStory>,
+) -> Evidence {
+    stories.truncate(STORIES_MAX);
+    Evidence { probes: probes(log), tcp: tcp(log, windows), connections: stories }
 }
 
 /// Processor time, memory and lost events.

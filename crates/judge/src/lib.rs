@@ -79,7 +79,7 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
     let kernel = detection::kernel(log, sides);
     let recovery = Recovery::new(log, sides, steady);
     let recovery_seconds = recovery.result();
-    let evidence = evidence::evidence(log, windows, sides);
+    let stories = stories::stories(log, sides);
     let cross_checks = cross_checks::results(log, ledger.as_ref(), load_account.as_ref());
 
     let since_injection =
@@ -108,12 +108,13 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         sides,
         steady,
         faults: &faults,
-        stories: &evidence.connections,
+        stories: &stories,
         application: application.as_ref(),
         kernel: kernel.as_ref(),
         recovery: &recovery,
         ledger: ledger.as_ref(),
     });
+    let evidence = evidence::evidence(log, windows, stories);
     let started = log.started.get();
     let result = RunResult {
         version: RESULT_VERSION,

@@ -11,7 +11,6 @@ use crate::result::{ConnectionStory, Retransmission};
 use crate::sides::{Sides, addresses};
 use crate::tcp_names::kind_name;
 
-const STORIES_MAX: usize = 50;
 const RETRANSMISSIONS_MAX: usize = 40;
 
 /// Sockets are told apart by their cookie; segments without a socket by their addresses.
@@ -66,7 +65,7 @@ pub(crate) fn stories(log: &Log<'_>, sides: &Sides) -> Vec<ConnectionStory> {
         let since_ns = story.first_sent_again_ns.or(story.last_state.map(|state| state.t_ns));
         (std::cmp::Reverse(story.segments), since_ns, story.connection.cookie)
     });
-    seen.into_iter().take(STORIES_MAX).map(Story::told).collect()
+    seen.into_iter().map(Story::told).collect()
 }
 
 fn story<'s, 'a>(

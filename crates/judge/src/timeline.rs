@@ -16,9 +16,28 @@ use crate::steady::SteadyWatch;
 use crate::timeline_tcp;
 
 const ENTRIES_MAX: usize = 200;
+const PHASES_MAX: usize = 24;
+/// Aborts, and things left behind.
+const TROUBLES_MAX: usize = 10;
+/// Three lines a fault.
+const FAULTS_MAX: usize = 30;
+const CHECKS_MAX: usize = 40;
 /// Changes of answer told of one check: a flapping one would bury the rest.
 const CHANGES_MAX: usize = 12;
-const ABORTS_MAX: usize = 10;
+const BACKLOGS_MAX: usize = 10;
+/// First connection, drained, steady; the ledger; a first sign each.
+const SINGLE_LINES: usize = 6;
+
+const _: () = assert!(
+    PHASES_MAX
+        + TROUBLES_MAX
+        + FAULTS_MAX
+        + timeline_tcp::ENTRIES_MAX
+        + CHECKS_MAX
+        + BACKLOGS_MAX
+        + SINGLE_LINES
+        <= ENTRIES_MAX
+);
 
 /// What the timeline is made of.
 #[derive(Debug)]
@@ -35,25 +54,34 @@ pub(crate) struct Sources<'a> {
     pub(crate) ledger: Option<&'a LedgerResult>,
 }
 
-/// The entries, in order; at most 200.
+/// The entries, in order; at most 200. At the same time causes come before signs.
 pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
-    let mut entries = phases(from);
-    entries.extend(faults(from));
-    entries.extend(timeline_tcp::retransmissions(from.log, from.stories));
-    entries.extend(timeline_tcp::ends(from.log, from.sides));
-    entries.extend(checks(from.log));
-    entries.extend(backlogs(from));
-    entries.extend(recovery(from));
-    entries.extend(ledger(from));
-    first_signs(from, &mut entries);
+    let mut signs = bounded(checks(from.log), CHECKS_MAX, "changes of checks' answers");
+    signs.extend(timeline_tcp::retransmissions(from.log, from.stories));
+    signs.extend(timeline_tcp::ends(from.log, from.sides));
+    signs.extend(bounded(backlogs(from), BACKLOGS_MAX, "backlogs"));
+    signs.extend(recovery(from));
+    signs.extend(ledger(from));
+    let first = first_signs(from, &mut signs);
+
+    let mut entries = bounded(phases(from), PHASES_MAX, "phases");
+    entries.extend(bounded(troubles(from.log), TROUBLES_MAX, "troubles"));
+    entries.extend(bounded(faults(from), FAULTS_MAX, "lines on faults"));
+    entries.extend(first);
+    entries.extend(signs);
     entries.sort_by(|a, b| a.t_seconds.total_cmp(&b.t_seconds));
-    if entries.len() > ENTRIES_MAX {
-        let left_out = entries.len() - (ENTRIES_MAX - 1);
-        let t_seconds = entries[ENTRIES_MAX - 1].t_seconds;
-        entries.truncate(ENTRIES_MAX - 1);
+    entries
+}
+
+/// The first so many, and how many more there are.
+fn bounded(mut entries: Vec<TimelineEntry>, max: usize, what: &str) -> Vec<TimelineEntry> {
+    if entries.len() > max {
+        let left_out = count((entries.len() - (max - 1)) as u64);
+        let t_seconds = entries[max - 1].t_seconds;
+        entries.truncate(max - 1);
         entries.push(TimelineEntry {
             t_seconds,
-            what: format!("{left_out} further entries from here on are left out"),
+            what: format!("{left_out} further {what} from here on are left out"),
             source: "timeline".to_owned(),
             kind: TimelineKind::Run,
         });
@@ -84,11 +112,14 @@ fn phases(from: &Sources<'_>) -> Vec<TimelineEntry> {
             .last()
             .map(|last| run(last.end_ns, format!("phase {} ends, the last one", last.name))),
     );
-    let aborted = log.aborted.iter().take(ABORTS_MAX);
-    entries.extend(aborted.map(|a| run(a.t_ns, format!("aborted: {}", a.why))));
-    let left = log.left_behind.iter().take(ABORTS_MAX);
-    entries.extend(left.map(|l| run(l.t_ns, format!("left behind: {}", l.what))));
     entries
+}
+
+fn troubles(log: &Log<'_>) -> Vec<TimelineEntry> {
+    let run = |t_ns, what: String| entry(log, t_ns, TimelineKind::Run, "run", what);
+    let aborted = log.aborted.iter().map(|a| run(a.t_ns, format!("aborted: {}", a.why)));
+    let left = log.left_behind.iter().map(|l| run(l.t_ns, format!("left behind: {}", l.what)));
+    aborted.chain(left).collect()
 }
 
 fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {
@@ -233,12 +264,13 @@ fn ledger(from: &Sources<'_>) -> Option<TimelineEntry> {
     Some(entry(from.log, read.t_ns, TimelineKind::Run, &read.source, what))
 }
 
-/// The first signs are marked where they stand, and added where they do not.
-fn first_signs(from: &Sources<'_>, entries: &mut Vec<TimelineEntry>) {
+/// The first signs are marked where they stand; those that do not are given.
+fn first_signs(from: &Sources<'_>, entries: &mut [TimelineEntry]) -> Vec<TimelineEntry> {
     let signs = [
         (from.kernel, TimelineKind::Kernel, "first sign in the kernel"),
         (from.application, TimelineKind::Application, "first sign in the application"),
     ];
+    let mut added = Vec::new();
     for (sign, kind, label) in signs {
         let Some(sign) = sign else { continue };
         let after = duration(seconds_between(from.log.t0_ns, sign.t_ns));
@@ -252,7 +284,8 @@ fn first_signs(from: &Sources<'_>, entries: &mut Vec<TimelineEntry>) {
         });
         match same {
             Some(entry) => entry.what = marked,
-            None => entries.push(entry(from.log, sign.t_ns, kind, &sign.source, marked)),
+            None => added.push(entry(from.log, sign.t_ns, kind, &sign.source, marked)),
         }
     }
+    added
 }

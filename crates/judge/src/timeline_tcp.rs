@@ -18,7 +18,9 @@ const LINES_MAX: usize = 6;
 /// Lines on connections that ended badly, for each pair of services and each way to end.
 const ENDS_MAX: usize = 3;
 /// Pairs and ways told at all.
-const GROUPS_MAX: usize = 15;
+const GROUPS_MAX: usize = 10;
+/// Lines of this module, each group's last being a count.
+pub(crate) const ENTRIES_MAX: usize = CONNECTIONS_MAX * LINES_MAX + 1 + GROUPS_MAX * (ENDS_MAX + 1);
 
 /// Of each of the most telling connections its first retransmission, then each doubling of the
 /// timer; of all others one line together.

@@ -202,3 +202,131 @@ fn write_lines(lines: &Receiver<Message>, out: impl Write) -> io::Result<()> {
 fn as_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use temblor_event::{Body, Gauge};
+
+    use super::*;
+    use crate::reader::tests::started;
+    use crate::{EVENTS_FILE_COMPRESSED, Reader};
+
+    fn gauge(gauge: impl Into<String>, value: f64) -> Event {
+        Event::now(Gauge { gauge: gauge.into(), value })
+    }
+
+    #[test]
+    fn what_is_appended_from_many_threads_is_read_back_in_each_ones_order() {
+        let parent = tempfile::tempdir().unwrap();
+        let writer = Writer::create(parent.path(), "many", "kind: Experiment\n").unwrap();
+        writer.append(&started()).unwrap();
+        thread::scope(|scope| {
+            for producer in 0..4 {
+                let sink = writer.sink();
+                scope.spawn(move || {
+                    for i in 0..500 {
+                        sink.append(&gauge(producer.to_string(), f64::from(i))).unwrap();
+                    }
+                });
+            }
+        });
+        let dir = writer.finish().unwrap();
+        assert_eq!(dir.experiment().unwrap(), "kind: Experiment\n");
+        let recorded = Reader::open(dir.path()).unwrap().read_all().unwrap();
+        assert_eq!((recorded.events.len(), recorded.torn), (2_001, None));
+        for producer in 0..4 {
+            let values: Vec<f64> = recorded
+                .events
+                .iter()
+                .filter_map(|event| match &event.body {
+                    Body::Gauge(gauge) if gauge.gauge == producer.to_string() => Some(gauge.value),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(values, (0..500).map(f64::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_long_log_is_compressed_and_the_same_and_a_short_one_is_left() {
+        let parent = tempfile::tempdir().unwrap();
+        for (name, padding, compressed) in [("short", 10, false), ("long", 600_000, true)] {
+            let writer = Writer::create(parent.path(), name, "").unwrap();
+            let events =
+                [started(), gauge("x".repeat(padding), 1.0), gauge("y".repeat(padding), 2.0)];
+            for event in &events {
+                writer.append(event).unwrap();
+            }
+            let dir = writer.finish().unwrap();
+            let is = |file: &str| dir.path().join(file).exists();
+            assert_eq!((is(EVENTS_FILE), is(EVENTS_FILE_COMPRESSED)), (!compressed, compressed));
+            assert!(!is("events.ndjson.zst.tmp"));
+            let recorded = Reader::open(dir.path()).unwrap().read_all().unwrap();
+            assert_eq!(recorded.events, events);
+        }
+    }
+
+    #[test]
+    fn it_is_on_disk_soon_though_nobody_finishes() {
+        let parent = tempfile::tempdir().unwrap();
+        let writer = Writer::create(parent.path(), "soon", "").unwrap();
+        writer.append(&started()).unwrap();
+        writer.append(&gauge("a", 1.0)).unwrap();
+        let deadline_ns = clock::now_ns() + as_ns(Duration::from_secs(20));
+        let on_disk = || Reader::open(writer.dir().path()).unwrap().count();
+        while on_disk() < 2 {
+            assert!(clock::now_ns() < deadline_ns, "not written out within 20 s");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_dropped_has_written_everything() {
+        let parent = tempfile::tempdir().unwrap();
+        let writer = Writer::create(parent.path(), "dropped", "").unwrap();
+        let dir = writer.dir().clone();
+        let sink = writer.sink();
+        sink.append(&started()).unwrap();
+        drop(writer);
+        assert_eq!(Reader::open(dir.path()).unwrap().read_all().unwrap().events, [started()]);
+        let refused = sink.append(&started()).unwrap_err();
+        assert!(matches!(refused, RunError::Finished(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_for_every_producer_and_for_the_finish() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut log = Log::start(full, Path::new("events.ndjson")).unwrap();
+        let (sink, event) = (log.sink.clone(), gauge("x".repeat(1_000), 0.0));
+        // A producer may be ahead by the queue and the buffer, but not for ever.
+        let refused = (0..1_000_000).find_map(|_| sink.append(&event).err());
+        for error in [refused.unwrap(), sink.append(&event).unwrap_err(), log.close().unwrap_err()]
+        {
+            assert_eq!(error.to_string(), "cannot write events.ndjson");
+            let why = std::error::Error::source(&error).unwrap().to_string();
+            assert!(why.contains("No space left on device"), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_event_too_long_for_a_line_is_refused_and_the_log_goes_on() {
+        let parent = tempfile::tempdir().unwrap();
+        let writer = Writer::create(parent.path(), "long", "").unwrap();
+        writer.append(&started()).unwrap();
+        let refused = writer.append(&gauge("x".repeat(LINE_BYTES_MAX), 0.0)).unwrap_err();
+        assert!(matches!(refused, RunError::EventTooLong { .. }), "{refused}");
+        writer.append(&gauge("a", 1.0)).unwrap();
+        let dir = writer.finish().unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join(EVENTS_FILE)).unwrap().lines().count(), 2);
+    }
+
+    #[test]
+    fn a_directory_in_use_is_not_written_into() {
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("out");
+        Writer::create_at(&out, "").unwrap().finish().unwrap();
+        assert!(matches!(Writer::create_at(&out, "").unwrap_err(), RunError::NotEmpty(_)));
+    }
+}

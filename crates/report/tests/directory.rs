@@ -1,5 +1,7 @@
 //! From a run directory to the files beside its events.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

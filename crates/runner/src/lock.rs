@@ -1,16 +1,26 @@
 //! One run at a time: two would measure each other.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::error::RunnerError;
 
-/// Held for the length of a run. The kernel lets it go when this process ends, however it ends.
+/// How often the file may be gone between its being opened and locked: each time, another run
+/// ended in that moment.
+const TRIES: usize = 100;
+
+/// Held for the length of a run. The kernel lets it go when this process ends, however it ends;
+/// the file is removed where there is somebody left to do it.
 #[derive(Debug)]
-pub struct RunLock(#[expect(dead_code, reason = "held open, never used")] File);
+pub struct RunLock {
+    path: PathBuf,
+    _held: File,
+}
 
 impl RunLock {
     /// Takes the lock at `path`.
@@ -23,12 +33,39 @@ impl RunLock {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|e| failed()(e.into()))?;
         }
-        let file = File::create(path).map_err(|e| failed()(e.into()))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(Errno::WOULDBLOCK) => Err(RunnerError::Busy(path.to_owned())),
-            Err(errno) => Err(failed()(Box::new(errno))),
+        for _ in 0..TRIES {
+            let file = File::create(path).map_err(|e| failed()(e.into()))?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(RunnerError::Busy(path.to_owned())),
+                Err(errno) => return Err(failed()(Box::new(errno))),
+            }
+            // The file may have been removed by its last holder before we locked it: then the
+            // lock is on a file that nobody else will find.
+            if is_at(&file, path).map_err(|e| failed()(e.into()))? {
+                return Ok(Self { path: path.to_owned(), _held: file });
+            }
         }
+        Err(RunnerError::Busy(path.to_owned()))
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // Removed while it is still locked, so that nobody else's file is. The directory goes
+        // too where nothing else is in it.
+        let _ = fs::remove_file(&self.path);
+        if let Some(parent) = self.path.parent() {
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(there) => Ok(there.ino() == file.metadata()?.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -44,6 +81,7 @@ mod tests {
         let refused = RunLock::take(&path).unwrap_err().to_string();
         assert!(refused.contains("run.lock"), "{refused}");
         drop(first);
+        assert!(!path.exists());
         RunLock::take(&path).unwrap();
     }
 }

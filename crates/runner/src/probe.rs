@@ -1,5 +1,7 @@
 //! The probes that an experiment asks for.
 
+use std::net::IpAddr;
+
 use temblor_plan::Experiment;
 use temblor_probes::Error as ProbeError;
 use temblor_probes::tcp::{Attribution, TcpProbe};
@@ -7,15 +9,20 @@ use temblor_probes::tcp::{Attribution, TcpProbe};
 use crate::error::RunnerError;
 use crate::targets::Targets;
 
-/// Attaches the tcp probe, where the experiment asks for it.
+/// Attaches the tcp probe, where the experiment asks for it. `here` is the address from which the
+/// load and the checks of this program come, so that their connections have a name.
 pub(crate) fn attach(
     experiment: &Experiment,
     targets: &Targets,
+    here: Option<IpAddr>,
 ) -> Result<Option<TcpProbe>, RunnerError> {
     if !experiment.observe.iter().any(|probe| probe == "tcp") {
         return Ok(None);
     }
-    let attribution = Attribution::of(&targets.all());
+    let mut attribution = Attribution::of(&targets.all());
+    if let Some(here) = here {
+        attribution.name(here, "temblor");
+    }
     TcpProbe::attach(&attribution).map(Some).map_err(|error| match error {
         ProbeError::Missing { what, how } => RunnerError::Missing { what, how },
         error => RunnerError::failed("the tcp probe could not be attached")(error.into()),

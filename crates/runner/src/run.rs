@@ -83,7 +83,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .as_ref()
         .map(|load| Ok(format!("http://{}:{}", targets.host(&load.to.target)?, load.to.port)))
         .transpose()?;
-    let probe = probe::attach(experiment, &targets)?;
+    let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
+    let probe = probe::attach(experiment, &targets, here)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("watch")

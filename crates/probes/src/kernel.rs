@@ -45,7 +45,7 @@ fn verdict(message: &str) -> Option<String> {
             || ["verification time", "stack depth"].iter().any(|start| line.starts_with(start))
     };
     let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    let reason = lines.filter(|line| !statistics(line)).next_back()?;
+    let reason = lines.rev().find(|line| !statistics(line))?;
     Some(format!("{program}: {reason}"))
 }
 

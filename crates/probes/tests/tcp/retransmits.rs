@@ -101,7 +101,7 @@ fn silence_on_a_connection_is_a_tail_loss_probe_and_then_doubling_timeouts() {
         assert_eq!(timeout.rto_ns, timeouts[0].rto_ns << doublings, "{timeout:?}");
         assert_eq!((timeout.state, timeout.segments, timeout.errno), (TcpState::Established, 1, 0));
     }
-    assert!((200_000_000..400_000_000).contains(&timeouts[0].rto_ns), "{:?}", timeouts[0]);
+    assert!((200_000_000..1_000_000_000).contains(&timeouts[0].rto_ns), "{:?}", timeouts[0]);
     // The timer's value is what passed between two time-outs.
     let times: Vec<_> = events
         .iter()
@@ -112,7 +112,9 @@ fn silence_on_a_connection_is_a_tail_loss_probe_and_then_doubling_timeouts() {
         .collect();
     for (pair, timeout) in times.windows(2).zip(&timeouts[1..]) {
         let passed = pair[1] - pair[0];
-        assert!(passed.abs_diff(timeout.rto_ns) < timeout.rto_ns / 4, "{passed} for {timeout:?}");
+        // The kernel may be late, never early by more than its timers are coarse.
+        assert!(passed >= timeout.rto_ns / 8 * 7, "{passed} for {timeout:?}");
+        assert!(passed < timeout.rto_ns * 2, "{passed} for {timeout:?}");
     }
     assert_counters_agree(&world, &watch, before);
 }
@@ -127,8 +129,11 @@ fn sends_that_fail_on_this_machine_are_counted_with_their_error() {
     let listener = world.listen("fd77::2");
     let (mut near, mut far) = world.connected(&listener);
     let before = counters(&world);
-    drop_packets(&world.client, "output", "meta l4proto tcp");
+    // The first send must succeed: a segment that never left waits for the window-probe timer,
+    // and its later sends are not retransmissions.
+    drop_packets(&world.server, "input", "meta l4proto tcp");
     near.write_all(b"held").unwrap();
+    drop_packets(&world.client, "output", "meta l4proto tcp");
     let all_errors_told = watch.status().unseen.is_empty();
     if all_errors_told {
         let events = watch.until("three time-outs", |events| {
@@ -139,6 +144,7 @@ fn sends_that_fail_on_this_machine_are_counted_with_their_error() {
         }
     }
     let_packets(&world.client);
+    let_packets(&world.server);
     far.read_exact(&mut [0; 4]).unwrap();
     drop((near, far));
     watch.until("the close", |events| {

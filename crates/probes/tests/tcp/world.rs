@@ -36,12 +36,27 @@ impl World {
     pub(crate) fn new() -> Self {
         let world = Self { client: namespace(), server: namespace() };
         let other = format!("/proc/{}/fd/{}", std::process::id(), world.server.as_fd().as_raw_fd());
-        ip(&world.client, &format!("link add c type veth peer name s netns {other}"));
+        let mac = |last| format!("02:00:00:00:77:0{last}");
+        ip(
+            &world.client,
+            &format!(
+                "link add c address {} type veth peer name s address {} netns {other}",
+                mac(1),
+                mac(2)
+            ),
+        );
         for (netns, link, last) in [(&world.client, "c", 1), (&world.server, "s", 2)] {
             ip(netns, "link set lo up");
             ip(netns, &format!("addr add 10.77.0.{last}/24 dev {link}"));
             ip(netns, &format!("addr add fd77::{last}/64 dev {link} nodad"));
             ip(netns, &format!("link set {link} up"));
+            // Known neighbours: a link that has just come up loses the first question about
+            // them, and the second comes a second later.
+            let peer = 3 - last;
+            for address in [format!("10.77.0.{peer}"), format!("fd77::{peer}")] {
+                let lladdr = mac(peer);
+                ip(netns, &format!("neigh add {address} lladdr {lladdr} dev {link} nud permanent"));
+            }
         }
         world
     }

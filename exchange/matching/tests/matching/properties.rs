@@ -174,6 +174,10 @@ proptest! {
             prop_assert!(trade.price.0 > 0 && trade.quantity.0 > 0);
         }
         prop_assert_eq!(engine.last_trade_id().0, trades.len() as u64);
+        for symbol in Symbol::ALL {
+            let last = trades.iter().rev().find(|trade| trade.symbol == *symbol);
+            prop_assert_eq!(engine.last_price(*symbol), last.map(|trade| trade.price));
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn integrity(result: &RunResult) -> Tile {
         note: match ledger {
             None => "no ledger was held against a database".to_owned(),
             Some(l) => format!(
-                "{} acknowledged, {} stored",
+                "acknowledged: {} · stored: {}",
                 number::count(l.acknowledged),
                 l.stored.map_or_else(|| NOT_OBSERVED.to_owned(), number::count)
             ),

@@ -64,13 +64,17 @@ pub(super) fn draw(panel: &Panel, frame: &Frame, format: &Format) -> Result<Stri
         let canvas = Canvas { root: &root, xs: (xs.start, xs.end), ys: (ys.start, ys.end), format };
         canvas.phases(frame, line)?;
         canvas.vertical_axis(&chart, frame, &vertical)?;
-        canvas.moments(&chart, frame, vertical.from)?;
         match &panel.content {
             Content::Lines { lines, log, .. } => draw_lines(&mut chart, frame, lines, *log)?,
             Content::Stack { layers, starts, width } => {
                 draw_stack(&mut chart, frame, layers, starts, *width)?;
             }
-            Content::Rows(rows) => canvas.rows(&chart, frame, rows)?,
+            // Rows have labels within the frame, which the moments' lines must not cross.
+            Content::Rows(_) => {}
+        }
+        canvas.moments(&chart, frame, vertical.from)?;
+        if let Content::Rows(rows) = &panel.content {
+            canvas.rows(&chart, frame, rows)?;
         }
         canvas.horizontal_axis(&chart, frame, vertical.from, line)?;
         root.present()?;

@@ -67,7 +67,7 @@ pub(crate) fn kernel(log: &Log<'_>, sides: &Sides) -> Option<Sign> {
                     with_addresses(&reset.conn),
                     if reset.sent { "sent" } else { "received" }
                 ),
-                source: log.hook("reset"),
+                source: log.hook(if reset.sent { "resets sent" } else { "resets received" }),
             },
         );
     let failure = log

@@ -31,6 +31,7 @@ pub(crate) fn sentence(
     let unit = condition.figure.unit();
     // A figure that failed its bound is never rounded onto it.
     let shown = if of.held { figure(value, unit) } else { beside(value, condition.bound, unit) };
+    let orders = if value == 1.0 { "order" } else { "orders" };
     match condition.figure {
         Figure::LedgerLost => {
             let of = ledger.map(|ledger| count(ledger.acknowledged)).unwrap_or_default();
@@ -38,11 +39,11 @@ pub(crate) fn sentence(
             if value == 0.0 { sentence } else { format!("{sentence} (expected {expected})") }
         }
         Figure::LedgerDuplicated => {
-            format!("{shown} orders in the database more than once (expected {expected})")
+            format!("{shown} {orders} in the database more than once (expected {expected})")
         }
-        Figure::LedgerUnexpected => format!(
-            "{shown} orders in the database that were refused or never sent (expected {expected})"
-        ),
+        Figure::LedgerUnexpected => {
+            format!("{shown} {orders} in the database, refused or never sent (expected {expected})")
+        }
         Figure::Detection => {
             format!("noticed by the application {shown} after injection (expected {expected})")
         }

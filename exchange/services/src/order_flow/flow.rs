@@ -47,6 +47,22 @@ pub struct Counts {
     pub cancel_failed: u64,
 }
 
+impl Counts {
+    /// Each with its name as a label.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("accepted", self.accepted),
+            ("rejected", self.rejected),
+            ("refused", self.refused),
+            ("failed", self.failed),
+            ("skipped", self.skipped),
+            ("cancelled", self.cancelled),
+            ("cancel_failed", self.cancel_failed),
+        ]
+    }
+}
+
 /// One kind of outcome, as a place in [`Counts`].
 type Outcome = fn(&mut Counts) -> &mut u64;
 

@@ -1,13 +1,14 @@
 //! The HTTP routes.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use exchange_api::{Readiness, ReadyState};
-use prometheus::{Gauge, IntGaugeVec, Registry};
+use prometheus::{Gauge, IntCounterVec, Registry};
 
 use super::flow::Flow;
 use crate::common::{HttpMetrics, scrape, with_http};
@@ -19,7 +20,8 @@ pub(super) struct App {
     pub(super) rate_per_second: f64,
     pub(super) registry: Registry,
     pub(super) http: HttpMetrics,
-    pub(super) outcomes: IntGaugeVec,
+    pub(super) outcomes: IntCounterVec,
+    pub(super) scraping: Arc<Mutex<()>>,
     pub(super) share: Gauge,
 }
 
@@ -62,17 +64,13 @@ async fn ready(State(app): State<App>) -> Json<Readiness> {
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    let counts = app.flow.counts();
-    for (outcome, count) in [
-        ("accepted", counts.accepted),
-        ("rejected", counts.rejected),
-        ("refused", counts.refused),
-        ("failed", counts.failed),
-        ("skipped", counts.skipped),
-        ("cancelled", counts.cancelled),
-        ("cancel_failed", counts.cancel_failed),
-    ] {
-        app.outcomes.with_label_values(&[outcome]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    {
+        // Two scrapes at once must not both add the same.
+        let _one_at_a_time = app.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        for (outcome, count) in app.flow.counts().named() {
+            let counter = app.outcomes.with_label_values(&[outcome]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
     app.share.set(app.flow.share());
     scrape(&app.registry, &app.http)

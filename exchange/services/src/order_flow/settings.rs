@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
 use hyper::Uri;
-use prometheus::{Gauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Gauge, IntCounterVec, Opts, Registry};
 use tokio::net::TcpListener;
 
 use super::flow::Flow;
@@ -87,10 +88,11 @@ fn declare(flow: Flow, rate_per_second: f64) -> prometheus::Result<App> {
         flow,
         rate_per_second,
         http: HttpMetrics::new(&registry)?,
-        outcomes: IntGaugeVec::new(
-            Opts::new("order_flow_requests", "Requests made since the start, by outcome."),
+        outcomes: IntCounterVec::new(
+            Opts::new("order_flow_requests_total", "Requests meant to be made, by outcome."),
             &["outcome"],
         )?,
+        scraping: Arc::default(),
         share: Gauge::new("order_flow_share_of_rate", "Share of the full rate that is sent now.")?,
         registry,
     };

@@ -350,3 +350,76 @@ fn sentence(place: &Place, status: OrdStatus, filled: Lots) -> String {
         OrdStatus::Rejected => "rejected".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use exchange_matching::{OrderKind, Side, UserId};
+
+    use super::*;
+
+    fn order(key: &str, side: Side, price: u64) -> ValidOrder {
+        ValidOrder {
+            user: UserId::new(key).unwrap(),
+            symbol: Symbol::DotUsd,
+            side,
+            kind: OrderKind::Limit { price_ticks: Ticks(price) },
+            quantity: Lots(1),
+            key: Some(ClientOrderId::new(key).unwrap()),
+        }
+    }
+
+    fn place(exchange: &mut Exchange, order: &ValidOrder) -> OrderId {
+        let order_id = exchange.next_order_id();
+        let place = Place {
+            order_id,
+            client_order_id: order.key.clone().unwrap(),
+            user: order.user.clone(),
+            symbol: order.symbol,
+            side: order.side,
+            kind: order.kind,
+            quantity: order.quantity,
+        };
+        exchange.apply(Record::Place { place, at_us: order_id.get() }).unwrap();
+        order_id
+    }
+
+    fn used(exchange: &Exchange, order: &ValidOrder) -> bool {
+        !matches!(exchange.key_use(order.key.as_ref().unwrap(), order), KeyUse::Free)
+    }
+
+    #[test]
+    fn old_keys_go_but_resting_orders_stay_until_they_end() {
+        let mut exchange = Exchange::new(2);
+        exchange.apply(Record::Genesis { journal_id: "j".to_owned() }).unwrap();
+        let orders: Vec<_> = (0..4).map(|n| order(&format!("k{n}"), Side::Sell, 100 + n)).collect();
+        let ids: Vec<_> = orders.iter().map(|order| place(&mut exchange, order)).collect();
+        assert_eq!(
+            orders.iter().map(|o| used(&exchange, o)).collect::<Vec<_>>(),
+            [false, false, true, true]
+        );
+        assert_eq!(exchange.held_orders(), 4, "all of them rest");
+        // The oldest is traded away: now nothing of it is needed.
+        place(&mut exchange, &order("buyer", Side::Buy, 100));
+        assert!(exchange.order(ids[0]).is_none());
+        exchange.apply(Record::Cancel { order_id: ids[1], at_us: 9 }).unwrap();
+        assert!(exchange.order(ids[1]).is_none());
+        assert_eq!((exchange.held_orders(), exchange.live_orders()), (3, 2));
+    }
+
+    #[test]
+    fn records_out_of_order_are_refused() {
+        let mut exchange = Exchange::new(10);
+        let genesis = || Record::Genesis { journal_id: "j".to_owned() };
+        let mut early = Exchange::new(10);
+        assert!(early.apply(Record::Cancel { order_id: OrderId(1), at_us: 0 }).is_err());
+        exchange.apply(genesis()).unwrap();
+        assert!(exchange.apply(genesis()).is_err());
+        let order = order("k", Side::Buy, 5);
+        place(&mut exchange, &order);
+        let place = exchange.order(OrderId(1)).unwrap().place.clone();
+        for order_id in [1, 3] {
+            let place = Place { order_id: OrderId(order_id), ..place.clone() };
+            assert!(exchange.apply(Record::Place { place, at_us: 0 }).is_err());
+        }
+    }
+}

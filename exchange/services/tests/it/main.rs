@@ -1,5 +1,11 @@
 //! The services on real servers: PostgreSQL and Redis as the distribution ships them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests; clippy sees only functions marked as tests as such"
+)]
+
 mod support;
 
 mod backlog;
@@ -11,4 +17,5 @@ mod planted;
 mod projection;
 mod readiness;
 mod relay;
+mod sequencer;
 mod simulators;

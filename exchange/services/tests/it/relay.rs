@@ -1,10 +1,14 @@
 //! Orders end up in PostgreSQL exactly once, whatever PostgreSQL does meanwhile.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use exchange_journal::sim::SimStorage;
-use exchange_services::trading_api::relay::PostgresStore;
+use exchange_journal::{Journal, Options};
+use exchange_services::trading_api::relay::{
+    Batch, Deriver, PostgresStore, Session, Store, StoreError,
+};
 use serde_json::json;
 
 use crate::support::api::{Api, Clients, NO_REDIS, nowhere, order, parts};
@@ -121,4 +125,46 @@ async fn a_database_that_does_not_belong_to_the_journal_is_not_written_to() {
         api.stop().await;
     }
     assert_eq!(postgres.orders("").await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_written_twice_changes_nothing_the_second_time() {
+    let postgres = need!(Postgres::start().await);
+    let storage = SimStorage::new();
+    let api = Api::start(parts(storage.clone(), nowhere(), NO_REDIS)).await;
+    for n in 0..40 {
+        assert_eq!(api.caller.post(&order(&format!("twice-{n}"), n)).await.0, 201);
+    }
+    api.stop().await;
+    let (journal, _) =
+        Journal::open(Arc::new(storage.restart_process()), Options::default()).unwrap();
+    let mut deriver = Deriver::new(Arc::new(journal));
+    let batches: Vec<Batch> = [21, 100].map(|records| deriver.next(records).unwrap()).into();
+    assert_eq!(deriver.position_seq(), 41);
+
+    let mut store = PostgresStore::new(postgres.config());
+    let (mut first, cursor) = store.open("j").await.unwrap();
+    assert_eq!(cursor, 0);
+    // A second relay, or the same one that did not hear the answer.
+    let (mut second, _) = store.open("j").await.unwrap();
+    let contents = || async {
+        let rows = postgres.rows("SELECT o::text FROM orders o ORDER BY order_id", &[]).await;
+        let trades = postgres.rows("SELECT t::text FROM trades t ORDER BY trade_id", &[]).await;
+        rows.iter().chain(&trades).map(|row| row.get(0)).collect::<Vec<String>>()
+    };
+    for batch in &batches {
+        first.write(batch).await.unwrap();
+        let before = contents().await;
+        for session in [&mut first, &mut second] {
+            let again = session.write(batch).await;
+            assert!(matches!(again, Err(StoreError::CursorMoved { .. })), "{again:?}");
+        }
+        assert_eq!(contents().await, before);
+        assert_eq!(second.cursor().await.unwrap(), batch.to_seq);
+    }
+    // Nor is a batch written from a place where the cursor is not.
+    assert!(second.write(&batches[0]).await.is_err());
+    assert_eq!(postgres.orders("twice-").await.len(), 40);
+    let foreign = store.open("another").await;
+    assert!(matches!(foreign, Err(StoreError::Foreign { .. })));
 }

@@ -85,7 +85,7 @@ async fn prices_are_made_published_and_traded_around() {
         .map(|l| sum(l, "orders_total"))
         .sum();
     assert_eq!(simulated, 60.0);
-    assert!(flow.metric("order_flow_requests").await >= 60.0);
+    assert!(flow.metric("order_flow_requests_total").await >= 60.0);
     flow.until("degraded").await;
 
     stop_flow.send(()).unwrap();

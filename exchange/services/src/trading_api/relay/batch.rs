@@ -199,3 +199,119 @@ impl Deriver {
         Ok(record.map(|record| (record.seq, record.payload)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use exchange_journal::Options;
+    use exchange_journal::sim::SimStorage;
+    use exchange_matching::{ClientOrderId, Lots, OrderKind, Place, Side, Symbol, Ticks, UserId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Place { user: u8, buy: bool, limit: Option<u64>, quantity: u64 },
+        Cancel { order_id: u64 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let place = (0..4_u8, any::<bool>(), prop::option::weighted(0.8, 95..105_u64), 1..9_u64)
+            .prop_map(|(user, buy, limit, quantity)| Step::Place { user, buy, limit, quantity });
+        let cancel = (1..40_u64).prop_map(|order_id| Step::Cancel { order_id });
+        prop::collection::vec(prop_oneof![4 => place, 1 => cancel], 1..60)
+    }
+
+    fn records(steps: &[Step]) -> Vec<Record> {
+        let mut records = vec![Record::Genesis { journal_id: "j".to_owned() }];
+        let mut next_id = 1;
+        for (at_us, step) in (1..).zip(steps) {
+            records.push(match *step {
+                Step::Place { user, buy, limit, quantity } => {
+                    let order_id = OrderId(next_id);
+                    next_id += 1;
+                    let place = Place {
+                        order_id,
+                        client_order_id: ClientOrderId::new(&format!("k{order_id}")).unwrap(),
+                        user: UserId::new(&format!("u{user}")).unwrap(),
+                        symbol: Symbol::AdaUsd,
+                        side: if buy { Side::Buy } else { Side::Sell },
+                        kind: limit.map_or(OrderKind::Market, |price| OrderKind::Limit {
+                            price_ticks: Ticks(price),
+                        }),
+                        quantity: Lots(quantity),
+                    };
+                    Record::Place { place, at_us }
+                }
+                // Also of orders that are not there, or not any more.
+                Step::Cancel { order_id } => Record::Cancel { order_id: OrderId(order_id), at_us },
+            });
+        }
+        records
+    }
+
+    /// The tables, as plain as can be.
+    #[derive(Debug, Default, PartialEq)]
+    struct Tables {
+        orders: BTreeMap<OrderId, (Change, u64)>,
+        trades: Vec<(Trade, u64)>,
+    }
+
+    impl Tables {
+        fn write(&mut self, batch: &Batch) {
+            for row in &batch.orders {
+                let id = row.place.order_id;
+                assert!(self.orders.insert(id, (row.state, row.changed_seq)).is_none());
+            }
+            for (id, change) in &batch.changes {
+                assert!(self.orders.insert(*id, *change).is_some(), "changed before it was there");
+            }
+            self.trades.extend(batch.trades.iter().map(|row| (row.trade, row.journal_seq)));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However the records fall into batches, and wherever the relay is set back to, the
+        /// tables are the same in the end, and say what the exchange itself says.
+        #[test]
+        fn batches_do_not_matter(steps in steps(), sizes in prop::collection::vec(1..7_usize, 1..9)) {
+            let records = records(&steps);
+            let (journal, _) =
+                Journal::open(Arc::new(SimStorage::new()), Options::default()).unwrap();
+            let mut exchange = Exchange::new(usize::MAX);
+            let mut last = 0;
+            for record in &records {
+                last = journal.append(record.encode().unwrap(), |_| ()).unwrap();
+                exchange.apply(record.clone()).unwrap();
+            }
+            journal.wait_durable_after(last - 1, std::time::Duration::from_secs(10)).unwrap();
+            let journal = Arc::new(journal);
+
+            let mut whole = Tables::default();
+            whole.write(&Deriver::new(Arc::clone(&journal)).next(usize::MAX).unwrap());
+
+            let mut deriver = Deriver::new(journal);
+            let mut tables = Tables::default();
+            for size in sizes.iter().cycle() {
+                let batch = deriver.next(*size).unwrap();
+                if batch.to_seq == batch.from_seq {
+                    break;
+                }
+                tables.write(&batch);
+                // Set back, as after a crash, to before the batch and to after it.
+                deriver.seek(batch.from_seq).unwrap();
+                deriver.seek(batch.to_seq).unwrap();
+            }
+            prop_assert_eq!(&tables, &whole);
+            prop_assert_eq!(deriver.position_seq(), last);
+            prop_assert!(deriver.seek(last + 1).is_err());
+            prop_assert_eq!(tables.orders.len(), exchange.held_orders());
+            for (id, (change, _)) in &tables.orders {
+                let held = exchange.order(*id).unwrap();
+                prop_assert_eq!((change.status, change.filled), (held.status, held.filled));
+            }
+        }
+    }
+}

@@ -135,7 +135,7 @@ pub(crate) fn order(key: &str, n: usize) -> Value {
     json!({
         "user_id": format!("user-{}", n % 7),
         "symbol": symbol,
-        "side": if n % 2 == 0 { "BUY" } else { "SELL" },
+        "side": if n.is_multiple_of(2) { "BUY" } else { "SELL" },
         "type": "LIMIT",
         "quantity": 1 + n % 5,
         "price": 100 + (n * 7) % 11,

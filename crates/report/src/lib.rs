@@ -16,7 +16,7 @@ use std::path::Path;
 use temblor_judge::{Judged, RunResult, judge};
 use temblor_runs::{EXPERIMENT_FILE, Reader, RunDir};
 
-/// The names of the files in a run directory that [`write`] writes.
+/// The names of the files in a run directory that [`write()`] writes.
 pub const FILES: [&str; 4] = ["result.json", "report.html", "report.md", "junit.xml"];
 
 /// A run in four formats.

@@ -18,8 +18,11 @@ fn main() {
 
 fn build(probe: &str, clang: &Path, source: &Path, out: &Path) {
     let folder = source.join(probe);
-    println!("cargo:rerun-if-changed={}", folder.join(format!("{probe}.bpf.c")).display());
-    println!("cargo:rerun-if-changed={}", folder.join(format!("{probe}.h")).display());
+    for file in std::fs::read_dir(&folder).expect("the probe's folder").flatten() {
+        if file.path().extension().is_some_and(|kind| kind == "c" || kind == "h") {
+            println!("cargo:rerun-if-changed={}", file.path().display());
+        }
+    }
     let result = SkeletonBuilder::new()
         .source(folder.join(format!("{probe}.bpf.c")))
         .obj(out.join(format!("{probe}.bpf.o")))

@@ -137,8 +137,8 @@ impl Support {
     }
 }
 
-const LATE_FAILURES: &str = "retransmissions that this machine itself fails to send: before Linux \
-    6.15 the tracepoint is silent then; they are counted, without a time of their own, at the \
+const LATE_FAILURES: &str = "retransmissions that this machine itself fails to send: this kernel's \
+    tracepoint is silent then; they are counted, without a time of their own, at the \
     connection's next event";
 const WEAK_COOKIES: &str = "socket cookies: before Linux 5.12 tracepoints may not ask for them; \
     the socket's address stands in, which a later socket may get again";

@@ -16,7 +16,9 @@ use super::attribution::Attribution;
 use super::decode::decode;
 use super::hooks::{SEED, Support};
 use super::rtt::Windows;
-use super::skeleton::{OBJECT, as_bytes, bss, from_bytes, kconfig, rodata, rtt_histogram, rtt_key};
+use super::skeleton::{
+    OBJECT, as_bytes, bss, from_bytes, from_section, kconfig, rodata, rtt_histogram, rtt_key,
+};
 use crate::Error;
 use crate::kernel::{self, log_libbpf};
 
@@ -285,13 +287,15 @@ pub(super) fn load(support: &Support, settings: &Settings) -> Result<Object, Err
             map.set_max_entries(bytes).map_err(opening)?;
         } else if name.ends_with(".rodata") {
             let incomplete = Error::Incomplete { probe: NAME, part: ".rodata" };
-            let Some(bytes) = map.initial_value_mut() else { return Err(incomplete) };
-            let Some(bytes) = bytes.get_mut(..size_of::<rodata>()) else { return Err(incomplete) };
-            let Some(mut constants) = from_bytes::<rodata>(bytes) else { return Err(incomplete) };
+            let Some(section) = map.initial_value_mut() else { return Err(incomplete) };
+            let Some(mut constants) = from_section::<rodata>(section) else {
+                return Err(incomplete);
+            };
             constants.retransmit_has_error = support.retransmit_has_error.into();
             constants.has_cookie_helper = support.has_cookie_helper.into();
             constants.rtt_sample_mask = settings.rtt_sample_every.max(1).next_power_of_two() - 1;
-            bytes.copy_from_slice(as_bytes(&constants));
+            let shared = section.len().min(size_of::<rodata>());
+            section[..shared].copy_from_slice(&as_bytes(&constants)[..shared]);
         }
     }
     open.load().map_err(|source| Error::kernel("load the tcp probe's programs", source))
@@ -367,7 +371,7 @@ fn global<T: super::skeleton::Plain>(object: &Object, section: &'static str) -> 
         .lookup(&FIRST, MapFlags::ANY)
         .map_err(|source| Error::kernel(format!("hand over {section}"), source))?;
     bytes
-        .and_then(|bytes| from_bytes(bytes.get(..size_of::<T>())?))
+        .and_then(|bytes| from_section(&bytes))
         .ok_or(Error::Incomplete { probe: NAME, part: section })
 }
 

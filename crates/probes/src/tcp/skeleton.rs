@@ -49,6 +49,15 @@ pub(super) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// Reads the globals of a section. The section may end before the struct that was generated for
+/// it does: nothing aligns its end.
+pub(super) fn from_section<T: Plain>(section: &[u8]) -> Option<T> {
+    let mut bytes = vec![0; size_of::<T>()];
+    let shared = section.len().min(bytes.len());
+    bytes[..shared].copy_from_slice(&section[..shared]);
+    from_bytes(&bytes)
+}
+
 /// The bytes of a value.
 pub(super) fn as_bytes<T: Plain>(value: &T) -> &[u8] {
     // SAFETY: the pointer and the length are those of one value, and a `Plain` type has no

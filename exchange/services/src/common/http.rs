@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::clock::monotonic;
+use super::listener::BoundedListener;
 use super::metrics::{CLASSIC_TEXT, HttpMetrics, encode};
 
 /// No order comes near this size.
@@ -41,11 +42,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let (began, stopping) = oneshot::channel();
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        shutdown.await;
-        // The receiver is gone only if the server has already ended.
-        let _ = began.send(());
-    });
+    let server =
+        axum::serve(BoundedListener::new(listener), routes).with_graceful_shutdown(async move {
+            shutdown.await;
+            // The receiver is gone only if the server has already ended.
+            let _ = began.send(());
+        });
     let overdue = async {
         if stopping.await.is_err() {
             std::future::pending::<()>().await;

@@ -4,6 +4,7 @@ mod backoff;
 mod client;
 mod clock;
 mod http;
+mod listener;
 mod metrics;
 mod process;
 

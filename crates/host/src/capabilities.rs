@@ -78,6 +78,7 @@ const SERVERS: &[(&str, &str)] = &[
     ("initdb", "postgresql"),
     ("pg_isready", "postgresql-client"),
     ("redis-server", "redis-server"),
+    ("redis-cli", "redis-tools"),
     ("nginx", "nginx-light"),
 ];
 

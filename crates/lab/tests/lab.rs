@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{Timespec, poll};
@@ -23,6 +24,7 @@ use temblor_lab::{
 /// The process that keeps the labs of the other tests: they start this binary with these
 /// arguments, so that no other program has to be built first.
 const SUPERVISOR: [&str; 4] = ["--ignored", "--exact", "supervisor", "--nocapture"];
+const STARTER: [&str; 4] = ["--ignored", "--exact", "starter", "--nocapture"];
 
 #[test]
 #[ignore = "the supervisor of the other tests: they start it themselves"]
@@ -30,6 +32,14 @@ fn supervisor() {
     // Run by hand it has no options, and nothing to do.
     if let Ok(options) = Options::handed_over() {
         temblor_lab::supervise(&options).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "the `up` that another test kills: it starts it itself"]
+fn starter() {
+    if let Ok(options) = Options::handed_over() {
+        up(&options).unwrap();
     }
 }
 
@@ -125,6 +135,38 @@ fn a_service_that_cannot_start_is_named_with_its_last_words() {
     assert_eq!(service.as_deref(), Some("redis"));
     assert!(log.iter().any(|line| line.contains("no-such-policy")), "{error}");
     assert_eq!(error.kind(), Kind::Other);
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_service_that_is_never_healthy_is_given_up_in_time() {
+    let Some(lab) = TestLab::new(6, "never.yaml") else { return };
+    let options = Options { start_within_ms: 500, ..lab.options.clone() };
+    let error = up(&options).unwrap_err();
+    let Error::StartFailed { service, reason, .. } = &error else { panic!("{error}") };
+    assert_eq!(service.as_deref(), Some("redis"));
+    assert!(reason.starts_with("not healthy within 0.5 s: GET http://10."), "{reason}");
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn a_lab_that_nobody_waits_for_any_more_goes_by_itself() {
+    let Some(lab) = TestLab::new(7, "never.yaml") else { return };
+    let mut starter = Command::new(std::env::current_exe().unwrap())
+        .args(STARTER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stdin = starter.stdin.take().unwrap();
+    serde_json::to_writer(stdin, &lab.options).unwrap();
+    until("Redis runs", || {
+        let state = status(&lab.options).unwrap();
+        state.is_some_and(|state| state.services[0].pid.is_some())
+    });
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+    until("the lab has gone", || !lab.options.runtime_dir.exists());
     lab.assert_nothing_left();
 }
 

@@ -233,7 +233,7 @@ mod tests {
                 "two services",
             ),
             ("name: t\nservices: []\n".into(), 0, "1 to 32 services"),
-            ("name: [\n".into(), 2, ""),
+            ("name: [\n".into(), 1, ""),
         ];
         for (text, line, said) in cases {
             let error = Lab::parse("lab.yaml", &text).unwrap_err();

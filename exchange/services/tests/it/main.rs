@@ -13,6 +13,7 @@ mod crash;
 mod http;
 mod idempotency;
 mod metrics;
+mod partition;
 mod planted;
 mod projection;
 mod readiness;

@@ -10,9 +10,9 @@ use exchange_services::trading_api::relay::{
 };
 
 use crate::support::api::{Api, Clients, NO_REDIS, nowhere, order, parts};
-use crate::support::eventually;
 use crate::support::ledger::{Audit, Ledger};
 use crate::support::postgres::Postgres;
+use crate::support::{eventually, need};
 
 /// A relay that moves its cursor over one batch without writing it.
 struct Skipping {
@@ -52,14 +52,8 @@ impl Session for SkippingSession {
     }
 }
 
-async fn audit_with(skip: u32) -> Option<Audit> {
-    let postgres = match Postgres::start().await {
-        Ok(postgres) => postgres,
-        Err(why) => {
-            eprintln!("skipped: {why}");
-            return None;
-        }
-    };
+async fn audit_with(postgres: &Postgres, skip: u32) -> Audit {
+    postgres.empty().await;
     let store = Skipping { inner: PostgresStore::new(postgres.config()), skip };
     let api = Api::start(parts(SimStorage::new(), store, NO_REDIS)).await;
     let clients = Clients::start(&api.caller, 4, "skip-");
@@ -71,28 +65,27 @@ async fn audit_with(skip: u32) -> Option<Audit> {
     api.caller.until_relayed().await;
     let audit = ledger.audit(&postgres.orders("skip-").await);
     api.stop().await;
-    Some(audit)
+    audit
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_skips_a_batch_is_caught() {
+    let postgres = need!(Postgres::start().await);
     // The first batch with orders: the only one that is certain to come.
-    let Some(audit) = audit_with(1).await else { return };
+    let audit = audit_with(&postgres, 1).await;
     assert!(!audit.lost.is_empty(), "the ledger did not see it");
     assert_eq!((audit.duplicated.len(), audit.unexpected.len()), (0, 0));
     // The same relay without the fault.
-    assert_eq!(audit_with(0).await, Some(Audit::default()));
+    assert_eq!(audit_with(&postgres, 0).await, Audit::default());
 }
 
 /// Orders are acknowledged while the database is away, then the machine crashes.
-async fn crash_with(storage: impl Storage + 'static, disk: &SimStorage) -> Option<Audit> {
-    let postgres = match Postgres::start().await {
-        Ok(postgres) => postgres,
-        Err(why) => {
-            eprintln!("skipped: {why}");
-            return None;
-        }
-    };
+async fn crash_with(
+    postgres: &Postgres,
+    storage: impl Storage + 'static,
+    disk: &SimStorage,
+) -> Audit {
+    postgres.empty().await;
     let api = Api::start(parts(storage, nowhere(), NO_REDIS)).await;
     let mut ledger = Ledger::default();
     for n in 0..50 {
@@ -111,18 +104,19 @@ async fn crash_with(storage: impl Storage + 'static, disk: &SimStorage) -> Optio
     api.caller.until_relayed().await;
     let audit = ledger.audit(&postgres.orders("crash-").await);
     api.stop().await;
-    Some(audit)
+    audit
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_before_the_sync_is_caught() {
+    let postgres = need!(Postgres::start().await);
     for lie in [Lie::Never, Lie::Late] {
         let disk = SimStorage::new();
         let lying = LyingStorage::new(Arc::new(disk.clone()), lie);
-        let Some(audit) = crash_with(lying, &disk).await else { return };
+        let audit = crash_with(&postgres, lying, &disk).await;
         assert!(!audit.lost.is_empty(), "{lie:?}: the ledger did not see it");
     }
     // The same service on a storage that keeps its word.
     let disk = SimStorage::new();
-    assert_eq!(crash_with(disk.clone(), &disk).await, Some(Audit::default()));
+    assert_eq!(crash_with(&postgres, disk.clone(), &disk).await, Audit::default());
 }

@@ -111,6 +111,16 @@ impl Postgres {
         self.config_text().parse().unwrap()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As good as a new one.
+    pub(crate) async fn empty(&self) {
+        let drop = "DROP TABLE IF EXISTS orders, trades, relay_cursor";
+        self.client().await.batch_execute(drop).await.unwrap();
+    }
+
     async fn connect(&self) -> Option<tokio_postgres::Client> {
         let (client, connection) = self.config().connect(NoTls).await.ok()?;
         tokio::spawn(connection);

@@ -50,8 +50,12 @@ impl RelayState {
         self.placed_orders.store(count, Ordering::Release);
     }
 
-    pub(super) fn relayed_orders(&self, count: u64) {
+    pub(super) fn set_relayed_orders(&self, count: u64) {
         self.relayed_orders.store(count, Ordering::Release);
+    }
+
+    pub(super) fn relayed_orders(&self) -> u64 {
+        self.relayed_orders.load(Ordering::Acquire)
     }
 
     /// Of `placed` orders, how many are not known to be in the database.

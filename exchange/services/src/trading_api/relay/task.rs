@@ -151,11 +151,17 @@ impl<S: Store> Relay<S> {
             return Err(StoreError::CursorMoved { expected_seq: at_seq }.into());
         }
         self.state.succeeded();
+        self.note();
         Ok(())
     }
 
     fn relayed(&mut self, orders: u64) {
-        self.state.relayed_orders(orders);
+        self.state.set_relayed_orders(orders);
+        self.note();
+    }
+
+    fn note(&mut self) {
+        let orders = self.state.relayed_orders();
         if let Err(error) = self.hint.write(&self.journal_id, orders) {
             tracing::debug!("could not note how far the database is: {error}");
         }

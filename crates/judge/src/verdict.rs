@@ -24,6 +24,9 @@ use crate::sentences::{sentence, weight};
 
 /// Reasons of one kind, so that a run with thousands of causes stays readable.
 const REASONS_MAX: usize = 20;
+
+/// Above this share of requests that were never sent, in per cent, it was another load than the
+/// one that was asked for.
 const UNSENT_PERCENT_MAX: u64 = 1;
 
 /// What the verdict is made of.
@@ -140,9 +143,7 @@ fn load_not_delivered(of: &Findings<'_>) -> Vec<String> {
             count(account.unsent)
         ));
     }
-    let unsent_too_many = u128::from(account.unsent) * 100
-        > u128::from(account.planned) * u128::from(UNSENT_PERCENT_MAX);
-    if unsent_too_many {
+    if unsent_too_many(account) {
         reasons.push(format!(
             "the load was not delivered: {} of {} planned requests were never sent ({})",
             count(account.unsent),
@@ -151,6 +152,18 @@ fn load_not_delivered(of: &Findings<'_>) -> Vec<String> {
         ));
     }
     reasons
+}
+
+fn unsent_too_many(account: &LoadAccount) -> bool {
+    u128::from(account.unsent) * 100 > u128::from(account.planned) * u128::from(UNSENT_PERCENT_MAX)
+}
+
+impl LoadAccount {
+    /// Whether the load that was planned is the load that was sent. If not, the run is invalid.
+    #[must_use]
+    pub fn delivered(&self) -> bool {
+        self.planned > 0 && self.balanced && !unsent_too_many(self)
+    }
 }
 
 fn expectations(of: &Findings<'_>, held: bool) -> Vec<String> {

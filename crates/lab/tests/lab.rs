@@ -23,24 +23,29 @@ use temblor_lab::{
 
 /// The process that keeps the labs of the other tests: they start this binary with these
 /// arguments, so that no other program has to be built first.
-const SUPERVISOR: [&str; 4] = ["--ignored", "--exact", "supervisor", "--nocapture"];
-const STARTER: [&str; 4] = ["--ignored", "--exact", "starter", "--nocapture"];
+const SUPERVISOR: [&str; 3] = ["--exact", "supervisor", "--nocapture"];
+const STARTER: [&str; 3] = ["--exact", "starter", "--nocapture"];
 
 #[test]
-#[ignore = "the supervisor of the other tests: they start it themselves"]
 fn supervisor() {
-    // Run by hand it has no options, and nothing to do.
-    if let Ok(options) = Options::handed_over() {
+    if let Some(options) = handed_to("supervisor") {
         temblor_lab::supervise(&options).unwrap();
     }
 }
 
+/// The `up` that another test kills.
 #[test]
-#[ignore = "the `up` that another test kills: it starts it itself"]
 fn starter() {
-    if let Ok(options) = Options::handed_over() {
+    if let Some(options) = handed_to("starter") {
         up(&options).unwrap();
     }
+}
+
+/// The options that another test gave to this one. A test runner gives none, and asks for every
+/// test at once or has nothing on standard input: then there is nothing to do.
+fn handed_to(name: &str) -> Option<Options> {
+    let asked_for = std::env::args().any(|arg| arg == name);
+    asked_for.then(Options::handed_over)?.ok()
 }
 
 #[test]

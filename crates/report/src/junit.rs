@@ -118,7 +118,13 @@ fn cross_check(experiment: &str, check: &CrossCheck) -> TestCase {
         number::plain(check.theirs),
         check.their_source
     );
-    let status = status(check.agrees, NonSuccessKind::Failure, "sources differ", &said);
+    // The verdict does not hang on it (a service that was restarted counts anew), so it must not
+    // turn a job red whose run has passed; it is marked all the same.
+    let mut status = TestCaseStatus::success();
+    if !check.agrees {
+        status = TestCaseStatus::skipped();
+        status.set_message(format!("the two sources differ: {said}"));
+    }
     let mut case = named(&check.what, "cross-checks", experiment, status);
     case.set_system_out(said);
     case
@@ -134,16 +140,10 @@ fn effect(experiment: &str, fault: &FaultResult) -> TestCase {
     case
 }
 
-/// The judge calls a run invalid beyond the same share of requests that were never sent.
 fn delivery(experiment: &str, account: Option<&LoadAccount>) -> TestCase {
-    const UNSENT_PERCENT_MAX: u128 = 1;
     let (delivered, said) = match account {
         None => (false, "the load gave no closing account".to_owned()),
-        Some(account) => {
-            let unsent_few = u128::from(account.unsent) * 100
-                <= u128::from(account.planned) * UNSENT_PERCENT_MAX;
-            (account.balanced && account.planned > 0 && unsent_few, equation(account))
-        }
+        Some(account) => (account.delivered(), equation(account)),
     };
     let status = status(delivered, NonSuccessKind::Error, "not delivered", &said);
     let mut case = named("the load was delivered", "load", experiment, status);

@@ -1,13 +1,11 @@
 //! Bad input starts nothing and says what would be right. Needs no root.
 
-mod support;
-
 use std::process::{Command, Output};
 
-use support::{said, temblor};
+use temblor_tests::{said, temblor};
 
 fn run(args: &[&str]) -> Output {
-    Command::new(temblor()).args(args).output().unwrap()
+    Command::new(temblor()).args(args).output().expect("the program starts")
 }
 
 /// Every command line that is wrong, its exit code, and what the message must contain.

@@ -1,7 +1,5 @@
 //! Whole runs on a whole lab: PostgreSQL, Redis, nginx and the exchange, as a user has them.
 
-mod support;
-
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use support::{Lab, result, said, skipped, temblor, wait_for};
+use temblor_tests::{Lab, result, said, skipped, temblor, wait_for};
 
 /// The experiment that comes with the program, with short phases: `edit` may change the rest.
 fn short(edit: impl Fn(String) -> String) -> String {
@@ -83,6 +81,11 @@ fn a_partition_is_survived_and_the_report_proves_it() {
     assert!(backoffs.iter().any(|b| *b >= 2.0), "no connection backed off twice: {backoffs:?}");
     assert_eq!(result["cost"]["events_lost"], 0);
     assert!(number(&result["cost"]["bpf_seconds"]) > 0.0);
+
+    let schema = include_str!("../../docs/result.schema.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    let problems: Vec<String> = schema.iter_errors(&result).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
 
     the_report_can_be_made_again_without_root(&run);
 }

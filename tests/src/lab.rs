@@ -1,10 +1,11 @@
-//! A lab of a test's own, and the programs under test.
+//! A lab of a test's own, and the program under test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use temblor_event::clock::now_ns;
 
 /// Says why a test does nothing, and whether it is to do nothing.
 pub fn skipped() -> bool {
@@ -26,6 +27,7 @@ pub fn temblor() -> PathBuf {
 
 /// A lab with directories, a link and cgroups of its own, taken down when it is dropped.
 pub struct Lab {
+    /// Where its directories, its experiments and the runs in it are.
     pub dir: tempfile::TempDir,
     link: String,
 }
@@ -159,13 +161,13 @@ pub fn result(run: &Path) -> Value {
 
 /// Waits for a condition; says what was waited for if it does not come true.
 pub fn wait_for<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    #[expect(clippy::disallowed_methods, reason = "only a bound is wanted")]
-    let start = std::time::Instant::now();
+    let start_ns = now_ns();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < within, "{what} did not happen within {within:?}");
+        let waited = Duration::from_nanos(now_ns() - start_ns);
+        assert!(waited < within, "{what} did not happen within {within:?}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

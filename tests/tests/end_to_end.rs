@@ -1,5 +1,7 @@
 //! Whole runs on a whole lab: PostgreSQL, Redis, nginx and the exchange, as a user has them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;

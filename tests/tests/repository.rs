@@ -1,5 +1,7 @@
 //! The repository's own rules, as tests.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -127,11 +129,11 @@ fn make_targets_named_in_the_readme_exist_and_ci_calls_make_test() {
         .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
         .collect();
     let readme = read("README.md");
-    let named: BTreeSet<&str> = readme
-        .split("make ")
-        .skip(1)
+    // In prose in backticks, in examples at the start of an indented line.
+    let named: BTreeSet<&str> = ["`make ", "\n    make "]
+        .iter()
+        .flat_map(|before| readme.split(before).skip(1))
         .map(|rest| rest.split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next().unwrap())
-        .filter(|name| !name.is_empty() && readme.contains(&format!("`make {name}`")))
         .collect();
     assert!(named.contains("demo") && named.contains("test"), "{named:?}");
     assert!(named.is_subset(&targets), "{named:?} are not all among {targets:?}");
@@ -162,5 +164,19 @@ fn exit_codes_are_those_that_are_written_down() {
     ] {
         assert!(source.contains(&format!("{name} = {code},")), "{name} is not {code}");
         assert!(page.contains(&format!("| {code} | ")), "{code} is not on the page");
+    }
+}
+
+/// Pictures and pages that a page links to are there.
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for page in files().into_iter().filter(|f| f.ends_with(".md")) {
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for link in read(&page).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !path.contains("://") {
+                assert!(folder.join(path).exists(), "{page} links to {link}, which is not there");
+            }
+        }
     }
 }

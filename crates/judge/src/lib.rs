@@ -29,7 +29,6 @@ mod timeline;
 mod timeline_tcp;
 mod verdict;
 
-use jiff::Timestamp;
 use temblor_event::{Body, Event, RunStarted};
 
 use crate::expectations::Figures;
@@ -122,7 +121,7 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         verdict,
         reasons,
         experiment: ExperimentName { name: started.name.clone(), title: started.title.clone() },
-        started: wall_time(started.wall_unix_ns),
+        started: log.wall_time(log.started.t_ns),
         duration_seconds: seconds_between(log.started.t_ns, log.last_ns),
         seed: started.seed,
         host: started.host.clone(),
@@ -154,10 +153,4 @@ fn steady_watch(events: &[Event], started: &RunStarted, load: &Load) -> SteadyWa
         watch.push_second(*start_ns, figures);
     }
     watch
-}
-
-/// RFC 3339 in UTC, to the millisecond.
-fn wall_time(unix_ns: u64) -> String {
-    let time = Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.3}")
 }

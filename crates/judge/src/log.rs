@@ -6,6 +6,7 @@
 
 use std::ops::Deref;
 
+use jiff::Timestamp;
 use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultEffect, FaultInjected,
     FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished, LoadSecond,
@@ -99,6 +100,14 @@ impl<'a> Log<'a> {
     /// Seconds from the first injection.
     pub(crate) fn t_seconds(&self, t_ns: u64) -> f64 {
         seconds_between(self.t0_ns, t_ns)
+    }
+
+    /// Wall time of a moment on the run's clock, RFC 3339 in UTC, to the millisecond.
+    pub(crate) fn wall_time(&self, t_ns: u64) -> String {
+        let since_start_ns = i128::from(t_ns) - i128::from(self.started.t_ns);
+        let unix_ns = i128::from(self.started.wall_unix_ns) + since_start_ns;
+        let time = Timestamp::from_nanosecond(unix_ns).unwrap_or(Timestamp::UNIX_EPOCH);
+        format!("{time:.3}")
     }
 
     /// When the last fault was undone; None while one of them is in place, or if there was none.

@@ -56,6 +56,8 @@ pub(crate) fn results(log: &Log<'_>, windows: &[Window<'_>], load: &Load) -> Vec
         .map(|(window, load)| PhaseResult {
             name: window.name.to_owned(),
             role: window.role,
+            start: log.wall_time(window.start_ns),
+            end: log.wall_time(window.end_ns),
             start_seconds: log.t_seconds(window.start_ns),
             end_seconds: log.t_seconds(window.end_ns),
             load: load.clone(),

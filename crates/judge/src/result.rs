@@ -116,6 +116,10 @@ pub struct PhaseResult {
     pub name: String,
     /// What it is to the judge.
     pub role: PhaseRole,
+    /// Start, RFC 3339 in UTC: to lay beside other systems' records.
+    pub start: String,
+    /// End, the same.
+    pub end: String,
     /// Start, seconds from injection.
     pub start_seconds: f64,
     /// End, seconds from injection.

@@ -40,6 +40,8 @@ fn table(result: &RunResult, phases: &[PhaseResult]) -> Table {
         table.push(cells);
     };
 
+    row("Began", "phase marks, UTC", &|p| Cell::text(p.start.clone()));
+    row("Ended", "phase marks, UTC", &|p| Cell::text(p.end.clone()));
     row("From", "phase marks", &|p| Cell::text(number::moment(p.start_seconds)));
     row("To", "phase marks", &|p| Cell::text(number::moment(p.end_seconds)));
     if result.load.is_some() || phases.iter().any(|p| p.load.is_some()) {

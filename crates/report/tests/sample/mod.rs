@@ -189,6 +189,8 @@ fn phases() -> Vec<PhaseResult> {
         PhaseResult {
             name: "baseline".to_owned(),
             role: PhaseRole::Baseline,
+            start: "2026-11-20T10:15:02.412Z".to_owned(),
+            end: "2026-11-20T10:15:22.414Z".to_owned(),
             start_seconds: -20.018,
             end_seconds: -0.016,
             load: Some(load(4_021, 0, 201.0, 0.002_71, 0.004_2, 0.006_91, 0.018_4)),
@@ -199,6 +201,8 @@ fn phases() -> Vec<PhaseResult> {
         PhaseResult {
             name: "fault".to_owned(),
             role: PhaseRole::Fault,
+            start: "2026-11-20T10:15:22.414Z".to_owned(),
+            end: "2026-11-20T10:15:52.451Z".to_owned(),
             start_seconds: -0.016,
             end_seconds: 30.021,
             load: Some(load(6_008, 1, 199.98, 0.002_83, 0.004_9, 0.011_7, 0.412)),
@@ -209,6 +213,8 @@ fn phases() -> Vec<PhaseResult> {
         PhaseResult {
             name: "recovery".to_owned(),
             role: PhaseRole::Recovery,
+            start: "2026-11-20T10:15:52.451Z".to_owned(),
+            end: "2026-11-20T10:16:10.230Z".to_owned(),
             start_seconds: 30.021,
             end_seconds: 47.8,
             load: Some(load(3_543, 0, 199.3, 0.003_02, 0.006_6, 0.021_3, 0.064)),

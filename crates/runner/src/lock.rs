@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use crate::error::RunnerError;
 
-/// How often the file may be gone between its being opened and locked: each time, another run
-/// ended in that moment.
+/// How often the file or its directory may be gone between its being made and locked: each time,
+/// another run ended in that moment.
 const TRIES: usize = 100;
 
 /// Held for the length of a run. The kernel lets it go when this process ends, however it ends;
@@ -30,11 +30,16 @@ impl RunLock {
     pub fn take(path: &Path) -> Result<Self, RunnerError> {
         let failed =
             || RunnerError::failed(format!("the lock {} could not be taken", path.display()));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|e| failed()(e.into()))?;
-        }
         for _ in 0..TRIES {
-            let file = File::create(path).map_err(|e| failed()(e.into()))?;
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(|e| failed()(e.into()))?;
+            }
+            let file = match File::create(path) {
+                Ok(file) => file,
+                // Its last holder removed the directory in between.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed()(e.into())),
+            };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Err(RunnerError::Busy(path.to_owned())),

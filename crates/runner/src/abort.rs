@@ -1,5 +1,7 @@
 //! Conditions on the load under which a run ends early.
 
+use std::time::Duration;
+
 use temblor_event::LoadSecond;
 use temblor_judge::LoadFigures;
 use temblor_plan::Abort;
@@ -24,7 +26,10 @@ impl AbortWatch {
             let value = figures.figure(condition.figure);
             let holds = value.is_some_and(|value| condition.op.holds(value, condition.bound));
             *seconds = if holds { *seconds + 1 } else { 0 };
-            if *seconds >= abort.lasting.as_secs().max(1) {
+            if !holds {
+                continue;
+            }
+            if Duration::from_secs(*seconds) >= abort.lasting {
                 reason.get_or_insert_with(|| {
                     format!(
                         "the abort condition {} {} held for {seconds} s",
@@ -40,7 +45,6 @@ impl AbortWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
     use temblor_event::{Condition, Figure, Op};
 
     fn second(ok: u64, failed: u64) -> LoadSecond {
@@ -59,7 +63,8 @@ mod tests {
     fn it_takes_as_many_seconds_as_the_condition_says_without_a_break() {
         let condition =
             Condition { figure: Figure::LoadErrors, op: Op::Gt, bound: 0.5, text: "> 50%".into() };
-        let abort = Abort { condition, lasting: Duration::from_secs(3) };
+        let lasting = Duration::from_millis(2_500);
+        let abort = Abort { condition, lasting };
         let mut watch = AbortWatch::new(&[abort]);
         let mut feed = |ok, failed| watch.push(&second(ok, failed)).is_some();
         assert!(!feed(1, 9) && !feed(1, 9) && !feed(9, 1));

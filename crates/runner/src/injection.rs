@@ -8,6 +8,7 @@ use temblor_faults::{Injected, Kind, PlannedChange};
 use temblor_plan::{Action, Direction, Fault};
 
 use crate::error::RunnerError;
+use crate::http::chain;
 use crate::recorder::Recorder;
 use crate::targets::Targets;
 
@@ -65,10 +66,10 @@ impl InPlace {
         to: &Recorder,
     ) -> Result<(), RunnerError> {
         let injected = fault.inject().map_err(|e| match e.kind() {
-            Kind::Input => RunnerError::Input(e.to_string()),
+            Kind::Input => RunnerError::Input(chain(&e)),
             Kind::Missing => RunnerError::Missing {
                 what: "the fault network.partition cannot be put in place".into(),
-                how: e.to_string(),
+                how: chain(&e),
             },
             Kind::Failed => RunnerError::failed("the fault could not be put in place")(e.into()),
         })?;

@@ -15,8 +15,9 @@ use temblor_lab::State as LabState;
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
 use temblor_probes::tcp::{Running as RunningProbe, TcpProbe};
-use temblor_runs::Writer;
+use temblor_runs::{RunError, Writer};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::abort::AbortWatch;
 use crate::error::RunnerError;
@@ -97,7 +98,10 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         Out::Under(parent) => Writer::create(parent, &experiment.name, &yaml),
         Out::At(dir) => Writer::create_at(dir, &yaml),
     }
-    .map_err(|e| RunnerError::failed("the run directory could not be made")(e.into()))?;
+    .map_err(|e| match e {
+        RunError::NotEmpty(_) => RunnerError::Input(e.to_string()),
+        e => RunnerError::failed("the run directory could not be made")(e.into()),
+    })?;
     let recorder = Recorder::new(writer.sink(), settings.stop.clone());
     let mut run = Run {
         settings,
@@ -108,6 +112,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         recorder,
         progress,
         began_ns: clock::now_ns(),
+        used_before: probe::own_cost(),
+        watchers: Vec::new(),
         prefix: key_prefix(settings.seed),
         in_place: InPlace::default(),
         healed_ns: 0,
@@ -135,6 +141,10 @@ struct Run<'a> {
     recorder: Recorder,
     progress: &'a mut dyn FnMut(Update),
     began_ns: u64,
+    /// What this process had used when the run began: starting a lab is no cost of the run.
+    used_before: Cost,
+    /// Checks and gauges.
+    watchers: Vec<JoinHandle<()>>,
     prefix: String,
     in_place: InPlace,
     /// When the last fault was undone; steadiness counts from there.
@@ -161,6 +171,7 @@ impl Run<'_> {
             }
             (stopped, at_ns) = self.phase(phase, i, at_ns, load.as_ref());
         }
+        let told = stopped.is_some();
         if let Some(why) = stopped {
             self.say(&format!("aborted: {why}"));
             self.recorder.record(Event::now(Aborted { why }));
@@ -190,6 +201,12 @@ impl Run<'_> {
             self.recorder.record(Event::now(left));
         }
         self.record_cost();
+        self.stop_watching();
+        // Asked to end after the last phase: there was less to cut short, and still it was cut.
+        if let Some(why) = self.settings.stop.requested().filter(|_| !told) {
+            self.say(&format!("aborted: {why}"));
+            self.recorder.record(Event::now(Aborted { why }));
+        }
         self.recorder.record(Event::now(RunEnded {}));
     }
 
@@ -207,7 +224,10 @@ impl Run<'_> {
         for i in 0..self.faults[index].len() {
             match self.in_place.inject(&self.faults[index][i], &self.recorder) {
                 Ok(()) => self.say(&format!("fault in: {}", phase.inject[i].name())),
-                Err(error) => stopped = Some(crate::http::chain(&error)),
+                Err(error) => {
+                    stopped = Some(crate::http::chain(&error));
+                    break;
+                }
             }
         }
         let length_ns = u64::try_from(phase.length.as_nanos()).unwrap_or(u64::MAX);
@@ -347,18 +367,39 @@ impl Run<'_> {
         }
     }
 
-    fn start_watching(&self) {
+    fn start_watching(&mut self) {
         for check in &self.settings.experiment.checks {
             match self.targets.host(&check.http.of.target) {
-                Ok(host) => watch::check(&self.runtime, &self.http, check, &host, &self.recorder),
+                Ok(host) => self.watchers.push(watch::check(
+                    &self.runtime,
+                    &self.http,
+                    check,
+                    &host,
+                    &self.recorder,
+                )),
                 Err(error) => self.settings.stop.request(error.to_string()),
             }
         }
         for gauge in &self.settings.experiment.gauges {
             match self.targets.host(&gauge.metric.of.target) {
-                Ok(host) => watch::gauge(&self.runtime, &self.http, gauge, &host, &self.recorder),
+                Ok(host) => self.watchers.push(watch::gauge(
+                    &self.runtime,
+                    &self.http,
+                    gauge,
+                    &host,
+                    &self.recorder,
+                )),
                 Err(error) => self.settings.stop.request(error.to_string()),
             }
+        }
+    }
+
+    /// Nothing is recorded after the run's last event.
+    fn stop_watching(&mut self) {
+        for watcher in self.watchers.drain(..) {
+            watcher.abort();
+            // The error says that it was aborted.
+            let _ = self.runtime.block_on(watcher);
         }
     }
 
@@ -400,24 +441,28 @@ impl Run<'_> {
         let from_ns = clock::now_ns();
         let settle_ns = u64::try_from(plan.settle.as_nanos()).unwrap_or(u64::MAX);
         let last_ns = from_ns.saturating_add(settle_ns);
-        while clock::now_ns() < last_ns && !self.settings.stop.hurried() {
+        // A run that was aborted is audited too; whoever asks again, or asks only now, does not
+        // want to wait for it.
+        let stop = &self.settings.stop;
+        let requests = stop.requests().min(1);
+        while clock::now_ns() < last_ns && stop.requests() <= requests {
             if self.backlogs_empty_since(from_ns) {
                 break;
             }
-            self.settings.stop.wait_unhurried_until(last_ns.min(clock::now_ns() + SECOND_NS / 10));
+            stop.wait_for_more_than(requests, last_ns.min(clock::now_ns() + SECOND_NS / 10));
         }
         let host = host.trim_matches(['[', ']']).to_owned();
         self.runtime.block_on(ledger::read(plan, &host, &self.prefix, &self.recorder));
     }
 
-    /// Every backlog has been read as empty after `from_ns`: whatever the load had acknowledged
-    /// by then is where it belongs.
+    /// Every backlog has been asked for after `from_ns` and was empty: whatever the load had
+    /// acknowledged by then is where it belongs.
     fn backlogs_empty_since(&self, from_ns: u64) -> bool {
         let live = self.recorder.live();
         self.settings.experiment.gauges.iter().filter(|g| g.backlog).all(|gauge| {
             live.gauges
                 .get(&gauge.name)
-                .is_some_and(|(t_ns, value)| *t_ns > from_ns && *value <= 0.0)
+                .is_some_and(|gauge| gauge.asked_after_ns >= from_ns && gauge.value <= 0.0)
         })
     }
 
@@ -445,7 +490,13 @@ impl Run<'_> {
 
     fn record_cost(&self) {
         let wall_ns = clock::now_ns() - self.began_ns;
-        self.recorder.record(Event::now(Cost { wall_ns, ..probe::own_cost() }));
+        let used = probe::own_cost();
+        self.recorder.record(Event::now(Cost {
+            user_ns: used.user_ns.saturating_sub(self.used_before.user_ns),
+            system_ns: used.system_ns.saturating_sub(self.used_before.system_ns),
+            memory_bytes_max: used.memory_bytes_max,
+            wall_ns,
+        }));
     }
 
     fn mark(&self, phase: &Phase, t_ns: u64, starts: bool) {
@@ -487,7 +538,7 @@ impl Run<'_> {
         }
         {
             let live = self.recorder.live();
-            standing.gauges = live.gauges.iter().map(|(n, (_, v))| (n.clone(), *v)).collect();
+            standing.gauges = live.gauges.iter().map(|(n, seen)| (n.clone(), seen.value)).collect();
             standing.checks =
                 live.checks.iter().map(|(n, (ok, seen))| (n.clone(), *ok, seen.clone())).collect();
             standing.retransmitted = live.retransmitted;

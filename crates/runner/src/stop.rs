@@ -12,17 +12,17 @@ pub struct Stop(Arc<(Mutex<State>, Condvar)>);
 #[derive(Debug, Default)]
 struct State {
     why: Option<String>,
-    /// Raised a second time: the user does not want to wait for what can be waited for.
-    hurry: bool,
+    /// How often it was raised.
+    requests: u32,
 }
 
 impl Stop {
-    /// Asks the run to heal, report and end. The first reason stays; a second request hurries.
+    /// Asks the run to heal, report and end. The first reason stays; a further request ends what
+    /// is only waited for.
     pub fn request(&self, why: impl Into<String>) {
         let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.why.is_some() {
-            state.hurry = true;
-        } else {
+        state.requests = state.requests.saturating_add(1);
+        if state.why.is_none() {
             state.why = Some(why.into());
         }
         self.0.1.notify_all();
@@ -34,10 +34,9 @@ impl Stop {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).why.clone()
     }
 
-    /// Asked twice.
-    #[must_use]
-    pub fn hurried(&self) -> bool {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).hurry
+    /// How often it was asked to end.
+    pub(crate) fn requests(&self) -> u32 {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).requests
     }
 
     /// Waits until `deadline_ns` (CLOCK_MONOTONIC) or until the run is to end.
@@ -45,9 +44,9 @@ impl Stop {
         self.wait(deadline_ns, |state| state.why.is_some())
     }
 
-    /// Waits until `deadline_ns` or until the user hurries.
-    pub(crate) fn wait_unhurried_until(&self, deadline_ns: u64) {
-        self.wait(deadline_ns, |state| state.hurry);
+    /// Waits until `deadline_ns` or until the run was asked to end more often than that.
+    pub(crate) fn wait_for_more_than(&self, requests: u32, deadline_ns: u64) {
+        self.wait(deadline_ns, |state| state.requests > requests);
     }
 
     fn wait(&self, deadline_ns: u64, over: impl Fn(&State) -> bool) -> Option<String> {
@@ -77,9 +76,14 @@ mod tests {
             move || stop.wait_until(clock::now_ns() + 60_000_000_000)
         });
         stop.request("first");
-        assert!(!stop.hurried());
+        assert_eq!(stop.requests(), 1);
+        let impatient = std::thread::spawn({
+            let stop = stop.clone();
+            move || stop.wait_for_more_than(1, clock::now_ns() + 60_000_000_000)
+        });
         stop.request("second");
+        impatient.join().unwrap();
         assert_eq!(waiter.join().unwrap().as_deref(), Some("first"));
-        assert!(stop.hurried());
+        assert_eq!(stop.requests(), 2);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use temblor_event::{CheckResult, Event, Gauge as Reading, clock};
 use temblor_plan::{Check, Gauge};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::http::Http;
@@ -15,7 +16,13 @@ use crate::recorder::Recorder;
 const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks a check every so often, until the runtime ends.
-pub(crate) fn check(runtime: &Runtime, http: &Http, check: &Check, host: &str, to: &Recorder) {
+pub(crate) fn check(
+    runtime: &Runtime,
+    http: &Http,
+    check: &Check,
+    host: &str,
+    to: &Recorder,
+) -> JoinHandle<()> {
     let (check, to, http) = (check.clone(), to.clone(), http.clone());
     let url = format!("http://{host}:{}{}", check.http.of.port, check.http.path);
     runtime.spawn(async move {
@@ -30,11 +37,17 @@ pub(crate) fn check(runtime: &Runtime, http: &Http, check: &Check, host: &str, t
             let result = CheckResult { check: check.name.clone(), ok, took_ns, seen };
             to.record(Event::at(asked_ns, result));
         }
-    });
+    })
 }
 
 /// Reads a gauge every so often, until the runtime ends. A reading that fails is a gap, not a 0.
-pub(crate) fn gauge(runtime: &Runtime, http: &Http, gauge: &Gauge, host: &str, to: &Recorder) {
+pub(crate) fn gauge(
+    runtime: &Runtime,
+    http: &Http,
+    gauge: &Gauge,
+    host: &str,
+    to: &Recorder,
+) -> JoinHandle<()> {
     let (gauge, to, http) = (gauge.clone(), to.clone(), http.clone());
     let url = format!("http://{host}:{}{}", gauge.metric.of.port, gauge.metric.path);
     runtime.spawn(async move {
@@ -47,7 +60,7 @@ pub(crate) fn gauge(runtime: &Runtime, http: &Http, gauge: &Gauge, host: &str, t
                 Err(why) => tracing::debug!(gauge = gauge.name, why, "not read"),
             }
         }
-    });
+    })
 }
 
 /// The metric's value now.

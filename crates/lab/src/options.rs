@@ -63,10 +63,11 @@ impl Default for Options {
 
 impl Options {
     /// The defaults, with what the environment says otherwise: `TEMBLOR_LAB_RUNTIME_DIR`,
-    /// `TEMBLOR_LAB_DATA_DIR`, `TEMBLOR_LAB_LINK`, `TEMBLOR_LAB_NETWORK`, `TEMBLOR_EXCHANGE_BIN`.
+    /// `TEMBLOR_LAB_DATA_DIR`, `TEMBLOR_LAB_LINK`, `TEMBLOR_LAB_NETWORK`, `TEMBLOR_LAB_START_SECONDS`,
+    /// `TEMBLOR_EXCHANGE_BIN`.
     ///
     /// # Errors
-    /// `TEMBLOR_LAB_NETWORK` is no range.
+    /// `TEMBLOR_LAB_NETWORK` is no range, or `TEMBLOR_LAB_START_SECONDS` no number of seconds.
     pub fn from_env() -> Result<Self> {
         let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let text = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -85,6 +86,9 @@ impl Options {
                 .parse()
                 .map_err(|e| Error::Option(format!("TEMBLOR_LAB_NETWORK is {network:?}: {e}")))?;
             options.network = Some(parsed);
+        }
+        if let Some(seconds) = text("TEMBLOR_LAB_START_SECONDS") {
+            options.start_within_ms = start_within_ms(&seconds)?;
         }
         options.exchange_bin = path("TEMBLOR_EXCHANGE_BIN");
         Ok(options)
@@ -137,7 +141,11 @@ impl Options {
         Ok(())
     }
 
-    pub(crate) fn read_lab(&self) -> Result<Lab> {
+    /// What the lab is made of: the file that the options name, or else the built-in lab.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is wrong.
+    pub fn read_lab(&self) -> Result<Lab> {
         match &self.lab {
             None => Ok(Lab::exchange()?),
             Some(path) => {
@@ -172,9 +180,29 @@ impl Options {
     }
 }
 
+/// From a tenth of the usual bound to what a slow emulator may take.
+fn start_within_ms(seconds: &str) -> Result<u64> {
+    match seconds.parse::<u64>() {
+        Ok(seconds @ 5..=3_600) => Ok(seconds * 1_000),
+        _ => Err(Error::Option(format!(
+            "TEMBLOR_LAB_START_SECONDS is {seconds:?}: a whole number from 5 to 3600 is wanted"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bound_of_a_start_is_a_number_of_seconds() {
+        assert_eq!(start_within_ms("300").unwrap(), 300_000);
+        for bad in ["0", "4", "3601", "-5", "5m", "5.5", ""] {
+            let error = start_within_ms(bad).unwrap_err();
+            assert!(error.to_string().contains("from 5 to 3600"), "{error}");
+            assert_eq!(error.kind(), crate::Kind::Input);
+        }
+    }
 
     #[test]
     fn options_that_could_not_work_are_refused() {

@@ -55,7 +55,7 @@ pub(crate) struct RawMetadata {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawTarget {
-    pub(crate) service: Option<String>,
+    pub(crate) service: Option<Spanned<String>>,
     pub(crate) pid: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct RawLoad {
     pub(crate) arrivals: RawArrivals,
     pub(crate) target: Spanned<String>,
     pub(crate) port: Spanned<Port>,
-    pub(crate) timeout: Option<Dur>,
+    pub(crate) timeout: Option<Spanned<Dur>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
@@ -85,7 +85,7 @@ pub(crate) struct RawCheck {
     pub(crate) name: Spanned<String>,
     pub(crate) http: RawHttp,
     pub(crate) every: Option<Dur>,
-    pub(crate) timeout: Option<Dur>,
+    pub(crate) timeout: Option<Spanned<Dur>>,
 }
 
 #[derive(Debug, serde::Deserialize)]

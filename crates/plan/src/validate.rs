@@ -13,8 +13,8 @@ use crate::experiment::{
 };
 use crate::problem::{PlanError, Problem};
 use crate::raw::{
-    RawArrivals, RawCheck, RawConditions, RawExperiment, RawFault, RawGauge, RawHttp, RawLedger,
-    RawLoad, RawMetric, RawPartition, RawPhase, RawTarget,
+    Dur, RawArrivals, RawCheck, RawConditions, RawExperiment, RawFault, RawGauge, RawHttp,
+    RawLedger, RawLoad, RawMetric, RawPartition, RawPhase, RawTarget,
 };
 use crate::{API_VERSION, LABS, LOAD_PROFILES, PROBES};
 
@@ -24,6 +24,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const EVERY_MIN: Duration = Duration::from_millis(50);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the load's histograms of latency reach to.
+const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(30);
 const POSTGRES_PORT: u16 = 5432;
 
@@ -33,6 +35,19 @@ impl Experiment {
     /// # Errors
     /// Everything that is wrong with it, with lines.
     pub fn parse(file: &str, text: &str) -> Result<Self, PlanError> {
+        Self::parse_for(file, text, None)
+    }
+
+    /// The same, and a target must be one of `services` if it is to be a service: those of the
+    /// lab that the experiment would run in, as far as they are known.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with lines.
+    pub fn parse_for(
+        file: &str,
+        text: &str,
+        services: Option<&[String]>,
+    ) -> Result<Self, PlanError> {
         let raw: RawExperiment = serde_saphyr::from_str(text).map_err(|error| {
             let error = error.without_snippet();
             let what = serde_saphyr::UserMessageFormatter.format(error);
@@ -42,13 +57,20 @@ impl Experiment {
             };
             PlanError::new(file, text, vec![problem])
         })?;
-        let mut validator = Validator { problems: Vec::new(), targets: Vec::new() };
+        let mut validator = Validator { problems: Vec::new(), targets: Vec::new(), services };
         let experiment = validator.experiment(raw);
         match experiment {
             Some(experiment) if validator.problems.is_empty() => Ok(experiment),
             _ => Err(PlanError::new(file, text, validator.problems)),
         }
     }
+}
+
+/// What an experiment has, for conditions on it to make sense.
+#[derive(Debug, Clone, Copy)]
+struct Has {
+    load: bool,
+    ledger: bool,
 }
 
 /// The formatter's trait method, under a name that reads at the call.
@@ -62,12 +84,13 @@ impl Format for serde_saphyr::UserMessageFormatter {
     }
 }
 
-struct Validator {
+struct Validator<'a> {
     problems: Vec<Problem>,
     targets: Vec<String>,
+    services: Option<&'a [String]>,
 }
 
-impl Validator {
+impl Validator<'_> {
     fn problem(&mut self, at: Location, what: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem::at(at, what).help(help));
     }
@@ -111,6 +134,7 @@ impl Validator {
                 return None;
             }
         };
+        let has = Has { load: load.is_some(), ledger: raw.ledger.is_some() };
         let phase_names: Vec<String> = phases.iter().map(|p| p.name.clone()).collect();
         Some(Experiment {
             title: raw.metadata.title.unwrap_or_else(|| raw.metadata.name.value.clone()),
@@ -118,7 +142,7 @@ impl Validator {
             hypothesis: raw.metadata.hypothesis,
             lab: raw.lab.map(|l| l.value),
             targets,
-            steady_state: self.steady_state(raw.steady_state, load.is_some()),
+            steady_state: self.steady_state(raw.steady_state, has.load),
             steady_hold: raw.steady_hold.map_or(STEADY_HOLD, |d| d.0),
             load,
             checks: raw.checks.into_iter().map(|c| self.check(c)).collect(),
@@ -131,8 +155,8 @@ impl Validator {
             ledger: raw.ledger.map(|l| self.ledger(l)),
             phases,
             observe: raw.observe.into_iter().map(|p| p.value).collect(),
-            abort: self.abort(raw.abort),
-            expect: self.expect(raw.expect, &phase_names),
+            abort: self.abort(raw.abort, has.load),
+            expect: self.expect(raw.expect, &phase_names, has),
         })
     }
 
@@ -173,7 +197,18 @@ impl Validator {
 
     fn target_selector(&mut self, target: Spanned<RawTarget>) -> TargetSelector {
         match (target.value.service, target.value.pid) {
-            (Some(service), None) => TargetSelector::Service(service),
+            (Some(service), None) => {
+                if let Some(known) = self.services
+                    && !known.contains(&service.value)
+                {
+                    self.problem(
+                        service.referenced,
+                        format!("the lab has no service \"{}\"", service.value),
+                        format!("its services are: {}", known.join(", ")),
+                    );
+                }
+                TargetSelector::Service(service.value)
+            }
             (None, Some(pid)) => TargetSelector::Pid(pid),
             _ => {
                 self.problem(
@@ -209,7 +244,7 @@ impl Validator {
             rate_per_second: raw.rate.0,
             poisson: matches!(raw.arrivals, RawArrivals::Poisson),
             to: Side { target: self.known_target(&raw.target), port: raw.port.value.0 },
-            timeout: raw.timeout.map_or(LOAD_TIMEOUT, |d| d.0),
+            timeout: self.timeout(raw.timeout, LOAD_TIMEOUT),
         }
     }
 
@@ -217,10 +252,22 @@ impl Validator {
         let every = self.every(raw.every.map(|d| d.0), &raw.name);
         Check {
             every,
-            timeout: raw.timeout.map_or(CHECK_TIMEOUT, |d| d.0),
+            timeout: self.timeout(raw.timeout, CHECK_TIMEOUT),
             http: self.http(raw.http),
             name: raw.name.value,
         }
+    }
+
+    fn timeout(&mut self, timeout: Option<Spanned<Dur>>, otherwise: Duration) -> Duration {
+        let Some(timeout) = timeout else { return otherwise };
+        if timeout.value.0.is_zero() || timeout.value.0 > TIMEOUT_MAX {
+            self.problem(
+                timeout.referenced,
+                "the time-out is out of range",
+                format!("above 0s and at most {}s", TIMEOUT_MAX.as_secs()),
+            );
+        }
+        timeout.value.0
     }
 
     fn every(&mut self, every: Option<Duration>, of: &Spanned<String>) -> Duration {
@@ -414,15 +461,17 @@ impl Validator {
         })
     }
 
-    fn abort(&mut self, items: Vec<Spanned<RawConditions>>) -> Vec<Abort> {
+    fn abort(&mut self, items: Vec<Spanned<RawConditions>>, has_load: bool) -> Vec<Abort> {
         let mut aborts = Vec::new();
         for item in items {
             let lasting = item.value.lasting.as_ref().map_or(Duration::from_secs(1), |d| d.0);
             let checked = self.conditions_with_for(vec![item], true, |item| {
                 let only_load =
                     item.conditions.iter().all(|c| c.figure.name().starts_with("load."));
-                (!only_load)
-                    .then_some("abort takes figures of the load: they exist for every second")
+                if !only_load {
+                    return Some("abort takes figures of the load: they exist for every second");
+                }
+                (!has_load).then_some("abort needs a `load:`")
             });
             aborts.extend(checked.into_iter().map(|e| Abort { condition: e.condition, lasting }));
         }
@@ -433,6 +482,7 @@ impl Validator {
         &mut self,
         items: Vec<Spanned<RawConditions>>,
         phases: &[String],
+        has: Has,
     ) -> Vec<Expectation> {
         for item in &items {
             if let Some(during) = &item.value.during
@@ -446,8 +496,15 @@ impl Validator {
             }
         }
         self.conditions(items, |item| {
-            let load = |c: &temblor_event::Condition| c.figure.name().starts_with("load.");
-            (item.during.is_some() && !item.conditions.iter().all(load))
+            let of = |what| move |c: &temblor_event::Condition| c.figure.name().starts_with(what);
+            // Such a figure would never be observed: the run would fail after all its work.
+            if !has.load && item.conditions.iter().any(of("load.")) {
+                return Some("figures of the load need a `load:`");
+            }
+            if !has.ledger && item.conditions.iter().any(of("ledger.")) {
+                return Some("figures of the ledger need a `ledger:`, which reads the database");
+            }
+            (item.during.is_some() && !item.conditions.iter().all(of("load.")))
                 .then_some("only figures of the load have a phase: leave out `during`")
         })
     }

@@ -23,6 +23,7 @@ observe: [tcp]
 expect:
   - {ledger.lost: 0}
   - {recovery.full: "<= 10s"}
+ledger: {postgres: {target: db, user: u, database: d, query: "SELECT 1 WHERE key LIKE $1"}}
 "#;
 
 #[test]
@@ -83,6 +84,10 @@ fn a_bad_file_is_told_where_and_what() {
         ),
         ("name: recovery", "name: fault", &["bad.yaml:13:", "two phases"]),
         ("metadata: {", "metadata: {{", &["bad.yaml:"]),
+        ("port: 8080}", "port: 8080, timeout: 121s}", &["bad.yaml:7:", "out of range", "120s"]),
+        ("port: 8080}", "port: 8080, timeout: 0s}", &["bad.yaml:7:", "out of range"]),
+        ("ledger: {", "checks: [] # {", &["bad.yaml:16:", "need a `ledger:`"]),
+        ("LIKE $1", "LIKE 'a'", &["bad.yaml:18:", "does not use $1"]),
     ];
     for (old, new, wanted) in cases {
         let text = GOOD.replacen(old, new, 1);
@@ -94,6 +99,31 @@ fn a_bad_file_is_told_where_and_what() {
         for part in *wanted {
             assert!(error.contains(part), "{old} → {new}: {error:?} has no {part:?}");
         }
+    }
+}
+
+/// A misspelt service is found before a lab is started for it, where its services are known.
+#[test]
+fn a_service_that_the_lab_does_not_have_is_told_with_its_line() {
+    let services = ["postgres".to_owned(), "trading-api".to_owned()];
+    assert!(Experiment::parse_for("good.yaml", GOOD, Some(&services)).is_ok());
+    let text = GOOD.replacen("service: postgres", "service: postgers", 1);
+    assert!(Experiment::parse_for("bad.yaml", &text, None).is_ok());
+    let error = Experiment::parse_for("bad.yaml", &text, Some(&services)).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("bad.yaml:6:") && told.contains("no service \"postgers\""), "{told}");
+    assert!(told.contains("postgres, trading-api"), "{told}");
+}
+
+#[test]
+fn without_load_its_figures_are_refused() {
+    let load = GOOD.lines().find(|line| line.starts_with("load:")).unwrap();
+    let text = GOOD.replace(load, "abort: [{load: {errors: \"> 50%\"}, for: 10s}]");
+    let text = text.replace("{ledger.lost: 0}", "{load.p99: \"< 1s\"}");
+    let error = Experiment::parse("bad.yaml", &text).unwrap_err().to_string();
+    for part in ["bad.yaml:7:", "abort needs a `load:`", "bad.yaml:16:", "figures of the load need"]
+    {
+        assert!(error.contains(part), "{part}: {error}");
     }
 }
 

@@ -11,10 +11,11 @@ mod markdown;
 mod number;
 mod plot;
 
+use std::error::Error as _;
 use std::path::Path;
 
 use temblor_judge::{Judged, RunResult, judge};
-use temblor_runs::{EXPERIMENT_FILE, Reader, RunDir};
+use temblor_runs::{EXPERIMENT_FILE, Reader, RunDir, RunError};
 
 /// The names of the files in a run directory that [`write()`] writes.
 pub const FILES: [&str; 4] = ["result.json", "report.html", "report.md", "junit.xml"];
@@ -46,7 +47,7 @@ pub struct Beside<'a> {
 pub enum ReportError {
     /// The run could not be read, or the report not be written.
     #[error(transparent)]
-    Run(#[from] temblor_runs::RunError),
+    Run(#[from] RunError),
     /// The events do not make a run.
     #[error(transparent)]
     Judge(#[from] temblor_judge::JudgeError),
@@ -66,6 +67,19 @@ pub enum ReportError {
         "the result could not be written as JSON; this is a mistake in temblor, please report it"
     )]
     Json(#[from] serde_json::Error),
+}
+
+impl ReportError {
+    /// Whether it is the directory that is no run, or none that can be read; otherwise the report
+    /// could not be written, or this program is wrong.
+    #[must_use]
+    pub fn is_of_the_run(&self) -> bool {
+        match self {
+            Self::Run(RunError::Io { action, .. }) => *action == "read",
+            Self::Run(_) | Self::Judge(_) => true,
+            _ => false,
+        }
+    }
 }
 
 impl From<plot::DrawError> for ReportError {
@@ -103,7 +117,9 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
     match &experiment {
         Ok(text) => beside.experiment = Some(text),
         Err(error) => {
-            beside.notices.push(format!("{EXPERIMENT_FILE} is not shown: {error}."));
+            // Only the cause: the path would make the same run's report differ by where it lies.
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            beside.notices.push(format!("{EXPERIMENT_FILE} is not shown: {why}."));
         }
     }
     let judged = judge(&recorded.events)?;

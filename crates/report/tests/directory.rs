@@ -139,7 +139,7 @@ fn a_run_that_was_killed_has_a_report_that_says_so() {
     let [_, html, markdown, junit] = read(&dir);
     for text in [&html, &markdown] {
         assert!(text.contains("The event log ends in the middle of line 6"));
-        assert!(text.contains("experiment.yaml is not shown"));
+        assert!(text.contains("experiment.yaml is not shown: No such file"));
     }
     assert!(junit.contains("type=\"aborted\""));
 }
@@ -152,4 +152,15 @@ fn what_is_no_run_is_refused_and_left_alone() {
     let empty = write(parent.path()).unwrap_err();
     assert!(empty.to_string().contains("is no run"), "{empty}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    assert!(missing.is_of_the_run() && empty.is_of_the_run());
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_not_blamed_on_the_run() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("run");
+    record(&dir, &events());
+    fs::create_dir(dir.join("report.html")).unwrap();
+    let failed = write(&dir).unwrap_err();
+    assert!(failed.to_string().starts_with("cannot write ") && !failed.is_of_the_run(), "{failed}");
 }

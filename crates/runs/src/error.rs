@@ -50,7 +50,7 @@ pub enum RunError {
     )]
     CompressedDiffers(PathBuf),
     /// No such directory.
-    #[error("there is no run at {}: no such directory", .0.display())]
+    #[error("there is no run at {}: it is no directory", .0.display())]
     Missing(PathBuf),
     /// A directory, but not of a run.
     #[error(

@@ -60,6 +60,11 @@ impl Failure {
         Self { exit: Exit::Aborted, error: error.into() }
     }
 
+    /// The same, ending otherwise.
+    pub(crate) fn with(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Says once what happened, with the whole chain of causes.
     pub(crate) fn tell(self) -> Exit {
         let mut text = String::new();

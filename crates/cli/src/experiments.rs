@@ -1,6 +1,7 @@
 //! Experiments by name or by file.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use temblor_plan::Experiment;
@@ -13,19 +14,22 @@ use crate::terminal;
 const BUILT_IN: &[(&str, &str)] =
     &[("network-partition", include_str!("../../../experiments/network-partition.yaml"))];
 
+/// The longest experiment that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// Reads an experiment: a file if there is one of that name, else a built-in one.
 pub(crate) fn load(name: &str) -> Result<Experiment, Failure> {
     let path = Path::new(name);
     let looks_like_a_file = path.components().count() > 1
         || path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
     if looks_like_a_file || path.is_file() {
-        let text = fs::read_to_string(path).map_err(|e| {
+        let text = read(path).map_err(|e| {
             Failure::input(anyhow::Error::new(e).context(format!("{name} cannot be read")))
         })?;
-        return Experiment::parse(name, &text).map_err(Failure::input);
+        return parse(name, &text);
     }
     match BUILT_IN.iter().find(|(known, _)| *known == name) {
-        Some((_, text)) => Experiment::parse(name, text).map_err(Failure::input),
+        Some((_, text)) => parse(name, text),
         None => {
             let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
             Err(Failure::input(anyhow::anyhow!(
@@ -35,6 +39,40 @@ pub(crate) fn load(name: &str) -> Result<Experiment, Failure> {
             )))
         }
     }
+}
+
+/// The whole file, if it is one that somebody may have written.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let why = format!("it is longer than {FILE_BYTES_MAX} bytes, so it is no experiment");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
+/// Where it asks for the lab, its services are held against the lab's: a misspelt one is told
+/// with its line, and before a lab is started for it.
+fn parse(name: &str, text: &str) -> Result<Experiment, Failure> {
+    let experiment = Experiment::parse(name, text).map_err(Failure::input)?;
+    match experiment.lab.as_ref().and_then(|_| lab_services()) {
+        Some(services) => {
+            Experiment::parse_for(name, text, Some(&services)).map_err(Failure::input)
+        }
+        None => Ok(experiment),
+    }
+}
+
+/// Those of the lab that is up, or else of the one that would be started. None: that cannot be
+/// found out here, and is told by whoever starts the lab.
+fn lab_services() -> Option<Vec<String>> {
+    let options = temblor_lab::Options::from_env().ok()?;
+    if let Some(state) = temblor_lab::status(&options).ok().flatten() {
+        return Some(state.services.into_iter().map(|service| service.name).collect());
+    }
+    let lab = options.read_lab().ok()?;
+    Some(lab.services.into_iter().map(|service| service.name.value).collect())
 }
 
 /// `temblor check`: says of each file whether it could be run.
@@ -63,7 +101,7 @@ mod tests {
     #[test]
     fn every_file_of_ours_is_built_in() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
-        for entry in fs::read_dir(folder).unwrap() {
+        for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             assert!(BUILT_IN.iter().any(|(known, _)| *known == name), "{name} is not built in");

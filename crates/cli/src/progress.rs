@@ -32,7 +32,7 @@ impl Progress {
         match update {
             Update::Said { at, what } => {
                 self.close_line();
-                terminal::say(&format!("{} {what}", stamp(*at)));
+                terminal::say(&format!("{} {}", stamp(*at), terminal::plain(what)));
             }
             Update::Tick(standing) if self.rewrite => {
                 let text = terminal::fit(&line(standing), terminal::columns() - 1);
@@ -43,7 +43,7 @@ impl Progress {
             Update::Tick(standing) => {
                 if self.last_plain.is_none_or(|last| standing.at - last >= PLAIN_EVERY) {
                     self.last_plain = Some(standing.at);
-                    terminal::say(&line(standing));
+                    terminal::say(&terminal::plain(&line(standing)));
                 }
             }
         }

@@ -6,7 +6,7 @@ use temblor_judge::{RunResult, Verdict};
 
 use crate::args::Report;
 use crate::exit::{Exit, Failure};
-use crate::terminal::{painted, print};
+use crate::terminal::{painted, plain, print};
 
 /// Renders a run's report again and says the verdict.
 pub(crate) fn report(args: &Report) -> Result<Exit, Failure> {
@@ -17,7 +17,9 @@ pub(crate) fn report(args: &Report) -> Result<Exit, Failure> {
 
 /// Judges the run in `dir` and writes its reports.
 pub(crate) fn render(dir: &Path) -> Result<RunResult, Failure> {
-    temblor_report::write(dir).map_err(|e| Failure::input(anyhow::Error::from(e)))
+    temblor_report::write(dir).map_err(|error| {
+        if error.is_of_the_run() { Failure::input(error) } else { Failure::other(error) }
+    })
 }
 
 /// The verdict, why, and where to read on.
@@ -29,9 +31,9 @@ pub(crate) fn tell(result: &RunResult, dir: &Path) {
         Verdict::Aborted => ("ABORTED", 33),
         Verdict::Leak => ("LEAK", 31),
     };
-    print(&format!("{}  {}", painted(word, colour), result.experiment.title));
+    print(&format!("{}  {}", painted(word, colour), plain(&result.experiment.title)));
     for reason in &result.reasons {
-        print(&format!("  - {reason}"));
+        print(&format!("  - {}", plain(reason)));
     }
     print(&format!("report: {}", dir.join("report.html").display()));
 }

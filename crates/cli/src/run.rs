@@ -1,7 +1,8 @@
 //! `temblor run`.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::io;
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -32,15 +33,11 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
         }
         .into());
     }
-    if let Some(out) = &args.out
-        && fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some())
-    {
-        return Err(Failure::input(anyhow::anyhow!(
-            "{} is not empty: a run wants a directory of its own",
-            out.display()
-        )));
+    if let Some(out) = &args.out {
+        refuse_taken(out)?;
     }
     let _lock = RunLock::take(Path::new(LOCK))?;
+    temblor_runner::check_machine(&experiment)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let mut progress = Progress::new(args.quiet);
@@ -52,20 +49,45 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
         lab: lab.state.clone(),
         stop,
     };
-    let ran = temblor_runner::run(&settings, &mut |update| progress.show(&update));
-    progress.close_line();
-    // The report is written whether or not the lab goes down well.
-    let reported = ran.map_err(Failure::from).and_then(|dir| finish(&dir));
-    let down = lab.take_down(args.quiet);
-    let exit = reported?;
-    down?;
-    Ok(exit)
+    let reported = match settings.stop.requested() {
+        // Asked to end while the lab was starting: there is nothing to heal or to report.
+        Some(why) => Err(Failure::other(anyhow::anyhow!("{why} before the run had begun"))),
+        None => {
+            let ran = temblor_runner::run(&settings, &mut |update| progress.show(&update));
+            progress.close_line();
+            ran.map_err(Failure::from).and_then(|dir| finish(&dir, &settings.out))
+        }
+    };
+    // The report is written whether or not the lab goes down well, and what the lab leaves behind
+    // weighs more than whatever went wrong before.
+    match (reported, lab.take_down(args.quiet)) {
+        (reported, Ok(())) => reported,
+        (Ok(_), Err(down)) => Err(down),
+        (Err(failure), Err(down)) => {
+            failure.tell();
+            Err(down)
+        }
+    }
+}
+
+/// Whatever can be known of the run's directory before anything is started.
+fn refuse_taken(out: &Path) -> Result<(), Failure> {
+    let why = match fs::read_dir(out) {
+        Ok(mut entries) => match entries.next() {
+            None => return Ok(()),
+            Some(_) => "is not empty: a run wants a directory of its own".to_owned(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => format!("cannot be the run's directory: {error}"),
+    };
+    Err(Failure::input(anyhow::anyhow!("{} {why}", out.display())))
 }
 
 /// Writes the report and says the verdict.
-fn finish(dir: &Path) -> Result<Exit, Failure> {
-    let result = report::render(dir)?;
-    give_to_user(dir);
+fn finish(dir: &Path, out: &Out) -> Result<Exit, Failure> {
+    // The run was made a moment ago: that it cannot be reported on is nobody's wrong input.
+    let result = report::render(dir).map_err(|failure| failure.with(Exit::Aborted))?;
+    give_to_user(dir, matches!(out, Out::Under(_)));
     report::tell(&result, dir);
     Ok(result.verdict.into())
 }
@@ -73,10 +95,8 @@ fn finish(dir: &Path) -> Result<Exit, Failure> {
 /// What would be changed, without changing anything. Needs the lab to be up, because what is
 /// changed depends on where the targets are.
 fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
-    let lab = match &experiment.lab {
-        Some(_) => temblor_lab::status(&LabOptions::from_env()?)?,
-        None => None,
-    };
+    // A lab that happens to be up may have targets nevertheless.
+    let lab = temblor_lab::status(&LabOptions::from_env()?)?;
     if experiment.lab.is_some() && lab.is_none() {
         return Err(Failure::input(anyhow::anyhow!(
             "the lab is down, so the targets are nowhere yet: start it with `temblor lab up`"
@@ -156,12 +176,13 @@ fn drawn_seed() -> u64 {
 }
 
 /// Under sudo, the run belongs to who asked for it. That it could not be given away is no reason
-/// to fail: the run is there.
-fn give_to_user(dir: &Path) {
+/// to fail: the run is there. `parent_too`: the directory of all runs, which we name, and not one
+/// that the user named.
+fn give_to_user(dir: &Path, parent_too: bool) {
     let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     let (Some(uid), Some(gid)) = (id("SUDO_UID"), id("SUDO_GID")) else { return };
     let mut paths: Vec<PathBuf> = vec![dir.to_owned()];
-    if let Some(parent) = dir.parent().filter(|p| p.ends_with("runs")) {
+    if let Some(parent) = dir.parent().filter(|_| parent_too) {
         paths.push(parent.to_owned());
     }
     for path in [dir.to_owned(), dir.join("profiles")] {
@@ -169,6 +190,6 @@ fn give_to_user(dir: &Path) {
         paths.extend(entries.map(|entry| entry.path()));
     }
     for path in paths {
-        let _ = chown(&path, Some(uid), Some(gid));
+        let _ = lchown(&path, Some(uid), Some(gid));
     }
 }

@@ -33,10 +33,16 @@ pub(crate) fn columns() -> usize {
     crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns).max(20))
 }
 
+/// `text` without what a terminal would take for a command: some of it is what a server said.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// `text` cut to `width` columns, with a sign that it was cut.
 pub(crate) fn fit(text: &str, width: usize) -> String {
+    let text = plain(text);
     if text.chars().count() <= width {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
@@ -68,5 +74,6 @@ mod tests {
         assert_eq!(fit("abc", 3), "abc");
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("äöüß", 3), "äö…");
+        assert_eq!(fit("a\x1b[2J\nb", 9), "a [2J b");
     }
 }

@@ -88,6 +88,14 @@ impl KernelTypes {
     }
 }
 
+/// The length of one tick of the kernel's timers (its jiffy). The coarse clocks advance once a tick,
+/// and say so.
+pub(crate) fn tick_ns() -> u32 {
+    let tick = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    // At the slowest there are 24 ticks a second.
+    u32::try_from(tick.tv_nsec).unwrap_or(0)
+}
+
 /// Switches the kernel's accounting of program run time on for as long as this is held. The
 /// descriptor does it rather than the sysctl: it ends with us, however we end.
 pub(crate) fn count_run_time() -> Result<OwnedFd, Error> {
@@ -134,6 +142,16 @@ pub(crate) fn program_run(name: &str, program: BorrowedFd<'_>) -> io::Result<Run
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tick_is_one_of_those_a_kernel_can_be_built_with() {
+        let ticks_per_second = 1_000_000_000_f64 / f64::from(tick_ns());
+        let built_with = [24, 32, 48, 64, 100, 128, 200, 250, 256, 300, 500, 512, 1000, 1024, 1200];
+        assert!(
+            built_with.iter().any(|hz| (ticks_per_second - f64::from(*hz)).abs() < 0.01),
+            "{ticks_per_second} a second"
+        );
+    }
 
     #[test]
     fn the_reason_is_picked_out_of_the_verifiers_log() {

@@ -17,7 +17,7 @@ use super::decode::decode;
 use super::hooks::{SEED, Support};
 use super::rtt::Windows;
 use super::skeleton::{
-    OBJECT, as_bytes, bss, from_bytes, from_section, kconfig, rodata, rtt_histogram, rtt_key,
+    OBJECT, as_bytes, bss, from_bytes, from_section, rodata, rtt_histogram, rtt_key,
 };
 use crate::Error;
 use crate::kernel::{self, log_libbpf};
@@ -108,13 +108,6 @@ impl TcpProbe {
         let ring = ring(&object, &inbox, &attribution)?;
 
         let mut unseen = support.unseen();
-        if ticks_per_second(&object).is_none_or(|ticks| ticks == 0) {
-            unseen.push(
-                "the retransmission timer's value: this kernel's configuration (CONFIG_HZ) is in \
-                 neither /proc/config.gz nor /boot"
-                    .into(),
-            );
-        }
         let mut links = Vec::new();
         for program in
             object.progs_mut().filter(|program| program.autoload() && program.name() != SEED)
@@ -293,6 +286,7 @@ pub(super) fn load(support: &Support, settings: &Settings) -> Result<Object, Err
             };
             constants.retransmit_has_error = support.retransmit_has_error.into();
             constants.has_cookie_helper = support.has_cookie_helper.into();
+            constants.tick_ns = kernel::tick_ns();
             constants.rtt_sample_mask = settings.rtt_sample_every.max(1).next_power_of_two() - 1;
             let shared = section.len().min(size_of::<rodata>());
             section[..shared].copy_from_slice(&as_bytes(&constants)[..shared]);
@@ -359,10 +353,6 @@ fn seed(object: &Object, attribution: &Attribution) -> Result<(), Error> {
             .map_err(system)??;
     }
     Ok(())
-}
-
-fn ticks_per_second(object: &Object) -> Option<i32> {
-    global::<kconfig>(object, ".kconfig").ok().map(|config| config.CONFIG_HZ)
 }
 
 /// The value of a section of global variables.

@@ -14,7 +14,7 @@ mod generated {
 }
 
 pub(super) use generated::types::{
-    bss, kconfig, rodata, rtt_histogram, rtt_key, tcp_cause, tcp_record, tcp_record_kind,
+    bss, rodata, rtt_histogram, rtt_key, tcp_cause, tcp_record, tcp_record_kind,
 };
 
 /// The compiled kernel half.
@@ -36,8 +36,6 @@ unsafe impl Plain for rtt_histogram {}
 unsafe impl Plain for bss {}
 // SAFETY: as above.
 unsafe impl Plain for rodata {}
-// SAFETY: as above.
-unsafe impl Plain for kconfig {}
 
 /// Reads a value from exactly as many bytes as it has; alignment does not matter.
 pub(super) fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {

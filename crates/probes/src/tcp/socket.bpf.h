@@ -14,8 +14,9 @@ const volatile __u32 has_cookie_helper = 0;
  * from which the Rust side is generated. */
 const volatile struct tcp_record layout_record = {};
 const volatile struct rtt_key layout_rtt_key = {};
-/* Timer ticks a second. 0 where the kernel does not tell its configuration. */
-extern int CONFIG_HZ __kconfig __weak;
+/* The length of one tick of the kernel's timers. Not from CONFIG_HZ: to resolve that, the loader
+ * wants a file with the kernel's configuration, which containers do not have. */
+const volatile __u32 tick_ns = 0;
 
 /* Records for which there was no room. */
 __u64 records_lost = 0;
@@ -120,7 +121,7 @@ static __always_inline void fill_socket(struct tcp_record *record, struct tcp_so
 
 static __always_inline __u64 ticks_ns(__u64 ticks)
 {
-	return CONFIG_HZ ? ticks * (1000000000ULL / (__u32)CONFIG_HZ) : 0;
+	return ticks * tick_ns;
 }
 
 static __always_inline void fill_timer(struct tcp_record *record, struct tcp_sock *tp)

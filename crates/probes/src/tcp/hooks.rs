@@ -5,7 +5,7 @@ use temblor_host::{Capability, State};
 
 use super::probe::{Settings, load};
 use crate::Error;
-use crate::kernel::KernelTypes;
+use crate::kernel::{KernelTypes, log_libbpf};
 
 /// A tracepoint and the program for it.
 struct Tracepoint {
@@ -145,6 +145,17 @@ const WEAK_COOKIES: &str = "socket cookies: before Linux 5.12 tracepoints may no
 const NO_SEED: &str = "retransmissions before the first that is seen, on connections that were \
     there already: this kernel has no iterator over TCP sockets (Linux 5.9)";
 
+/// Whether this kernel takes the probe: loads its programs and lets them go. Nothing is attached.
+///
+/// # Errors
+/// What the machine lacks, or what the kernel refused.
+pub fn trial() -> Result<(), Error> {
+    log_libbpf();
+    let support = Support::look()?;
+    support.require_essential()?;
+    load(&support, &Settings::default()).map(drop)
+}
+
 /// What this kernel offers the probe: looked up, and the programs loaded once for trial.
 #[must_use]
 pub fn capabilities() -> Vec<Capability> {
@@ -155,7 +166,7 @@ pub fn capabilities() -> Vec<Capability> {
         }
         other => State::Missing {
             why: chain(other),
-            how_to_get: "run with RUST_LOG=libbpf=debug for the kernel's own words".into(),
+            how_to_get: "run with TEMBLOR_LOG=libbpf=debug for the kernel's own words".into(),
         },
     };
     let support = match Support::look() {
@@ -167,10 +178,18 @@ pub fn capabilities() -> Vec<Capability> {
         .map(|tracepoint| {
             let state = if support.wants(tracepoint.program) {
                 State::Available { via: format!("tp_btf/{}", tracepoint.name) }
-            } else {
+            } else if tracepoint.essential {
                 State::Missing {
                     why: format!("this kernel has no tracepoint {}", tracepoint.name),
                     how_to_get: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y".into(),
+                }
+            } else {
+                State::Fallback {
+                    via: "the other hooks".into(),
+                    lacks: format!(
+                        "{}: this kernel has no tracepoint {}",
+                        tracepoint.sees, tracepoint.name
+                    ),
                 }
             };
             entry(tracepoint.sees, state)

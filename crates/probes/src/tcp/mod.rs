@@ -29,7 +29,7 @@ mod running;
 mod skeleton;
 
 pub use attribution::Attribution;
-pub use hooks::capabilities;
+pub use hooks::{capabilities, trial};
 pub use probe::{Settings, TcpProbe};
 pub use running::Running;
 

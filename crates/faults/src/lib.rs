@@ -1,7 +1,7 @@
 //! Faults: applied, proven by a counter, undone.
 //!
-//! A fault is one reversible change to a target's world. It is checked first
-//! ([`network::Partition::check`]), can be shown without being made
+//! A fault is one reversible change to a target's world. Whether the machine can make it is found
+//! out first ([`network::trial`]); then it is checked ([`network::Partition::check`]), can be shown without being made
 //! ([`network::Partition::plan`]), and once it is in place it is an [`Injected`]: a value that
 //! reads the fault's effect and whose end, by [`Injected::revert`] or by being dropped, is the
 //! fault's end. What the kernel cannot undo by itself when this process is killed does not

@@ -3,5 +3,5 @@
 mod partition;
 mod prefix;
 
-pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer};
+pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer, trial};
 pub use prefix::Prefix;

@@ -35,6 +35,7 @@
 
 mod check;
 mod rules;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -42,6 +43,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use temblor_event::clock::now_ns;
 use temblor_event::{Effect, EffectPart};
 use temblor_host::target::Target;
+
+pub use trial::trial;
 
 use super::Prefix;
 use crate::nft::{OwnedTable, listing, next_name};

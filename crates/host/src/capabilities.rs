@@ -198,10 +198,14 @@ fn owner_flag() -> State {
     if kernel_at_least(5, 12) {
         available("kernel 5.12 or later: a table goes with the process that made it")
     } else {
-        State::Fallback {
-            via: "the undo journal and its guardian".into(),
-            lacks: "healing by the kernel itself when Temblor is killed (from kernel 5.12)".into(),
-        }
+        missing(
+            format!(
+                "Linux {} is older than 5.12: an nftables table would outlive the process that \
+                 made it",
+                rustix::system::uname().release().to_string_lossy()
+            ),
+            "boot Linux 5.12 or later",
+        )
     }
 }
 

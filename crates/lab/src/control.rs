@@ -21,8 +21,9 @@ use crate::spec::Lab;
 use crate::state::{Phase, State};
 use crate::supervisor::Outcome;
 
-/// How long a second command waits for a first one: longer than a start that fails.
-const LOCK_WITHIN_MS: u64 = 100_000;
+/// How much longer a second command waits for a first one than that may take to start the lab: a
+/// start that fails is taken down, too.
+const LOCK_BEYOND_START_MS: u64 = 40_000;
 /// For the services to end one after another, each with its own bound.
 const DOWN_WITHIN_MS: u32 = 60_000;
 /// What a failed start may take beyond its bound, to be taken down and told.
@@ -61,7 +62,7 @@ pub fn up(options: &Options) -> Result<Up> {
     options.check()?;
     need_root()?;
     let lab = options.read_lab()?;
-    let lock = Lock::take(&options.runtime_dir, LOCK_WITHIN_MS)?;
+    let lock = Lock::take(&options.runtime_dir, lock_within_ms(options))?;
     if let Some(state) = State::read(&options.state_file())? {
         if let Some(state) = settled(options, state)? {
             return Ok(Up { state, already_up: true, cleaned: Vec::new() });
@@ -76,6 +77,10 @@ pub fn up(options: &Options) -> Result<Up> {
         cleanup::unclaim(options);
     }
     Ok(Up { state: started?, already_up: false, cleaned: Vec::new() })
+}
+
+fn lock_within_ms(options: &Options) -> u64 {
+    options.start_within_ms.saturating_add(LOCK_BEYOND_START_MS)
 }
 
 /// The lab when it is up; `None` when its supervisor has ended. One that is neither was left alone
@@ -164,7 +169,7 @@ pub fn down(options: &Options) -> Result<DownReport> {
     if !cleanup::is_claimed(options) {
         return Ok(DownReport::default());
     }
-    let _lock = Lock::take(&options.runtime_dir, LOCK_WITHIN_MS)?;
+    let _lock = Lock::take(&options.runtime_dir, lock_within_ms(options))?;
     let Some(state) = State::read(&options.state_file())? else {
         let left = cleanup::everything(options);
         return if left.is_empty() {

@@ -33,8 +33,6 @@ const EARLY_DEATHS_MAX: u32 = 3;
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// For SIGKILL to empty a cgroup.
 const KILL_WITHIN_MS: u64 = 5_000;
-/// For one init command.
-const INIT_WITHIN: Duration = Duration::from_secs(60);
 /// A service's log is copied to one older file beyond this.
 const LOG_BYTES_MAX: u64 = 32 << 20;
 
@@ -154,7 +152,11 @@ impl Unit {
         Ok(())
     }
 
+    /// Runs a command to its end. The bound of the lab's whole start is its bound, too.
     async fn init(&self, command: &Command, input: &str) -> Result<()> {
+        self.board.service(self.index, |service| {
+            service.problem = Some(format!("{} is still at work", command.program.display()));
+        });
         let shown = || format!("run {} once", command.program.display());
         let mut child = self.spawn(command, Stdio::piped()).doing(shown)?;
         let run = async {
@@ -163,13 +165,14 @@ impl Unit {
             }
             child.wait().await
         };
-        match timeout(INIT_WITHIN, run).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(std::io::Error::other(format!("it ended with {status}"))),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        match run.await {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(std::io::Error::other(format!("it ended with {status}"))),
+            Err(error) => Err(error),
         }
-        .doing(shown)
+        .doing(shown)?;
+        self.board.service(self.index, |service| service.problem = None);
+        Ok(())
     }
 
     fn spawn(&self, command: &Command, input: Stdio) -> std::io::Result<Child> {

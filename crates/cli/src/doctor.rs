@@ -10,6 +10,7 @@ use crate::terminal::{painted, print, table};
 pub(crate) fn doctor(args: &Doctor) -> Result<Exit, Failure> {
     let mut capabilities = temblor_host::capabilities();
     capabilities.extend(temblor_probes::capabilities());
+    capabilities.extend(temblor_runner::capabilities());
     capabilities.sort_by_key(|c| order(c.of));
     let missing = capabilities.iter().any(|c| matches!(c.state, State::Missing { .. }));
     if args.json {

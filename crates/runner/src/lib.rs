@@ -11,6 +11,7 @@ mod http;
 mod injection;
 mod ledger;
 mod lock;
+mod machine;
 mod metrics;
 mod probe;
 mod progress;
@@ -26,6 +27,7 @@ use temblor_plan::Experiment;
 
 pub use error::RunnerError;
 pub use lock::RunLock;
+pub use machine::{capabilities, check_machine};
 pub use progress::{Standing, Update};
 pub use run::{Out, Settings, run};
 pub use stop::Stop;

@@ -22,10 +22,10 @@ pub(crate) fn render(result: &RunResult) -> Result<String, SerializeError> {
     }
     suite.add_test_case(validity(result));
     for expected in &result.expectations {
-        suite.add_test_case(expectation("expectations", name, expected));
+        suite.add_test_case(expectation("expectations", "the whole run", name, expected));
     }
     for expected in &result.steady_state {
-        suite.add_test_case(expectation("steady state", name, expected));
+        suite.add_test_case(expectation("steady state", "the baseline", name, expected));
     }
     for check in &result.cross_checks {
         suite.add_test_case(cross_check(name, check));
@@ -80,11 +80,17 @@ fn status(good: bool, kind: NonSuccessKind, ty: &str, message: &str) -> TestCase
     status
 }
 
-fn expectation(group: &str, experiment: &str, expected: &ExpectationResult) -> TestCase {
+/// `over`: what is meant where no phase is named.
+fn expectation(
+    group: &str,
+    over: &str,
+    experiment: &str,
+    expected: &ExpectationResult,
+) -> TestCase {
     let said = format!(
         "{} over {}: {}, expected {}",
         expected.condition.figure,
-        expected.during.as_deref().unwrap_or("the whole run"),
+        expected.during.as_deref().unwrap_or(over),
         observed(expected),
         bound(&expected.condition)
     );

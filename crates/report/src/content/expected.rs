@@ -11,11 +11,11 @@ pub(super) fn section(result: &RunResult) -> Section {
     if result.expectations.is_empty() {
         blocks.push(Block::Text("The experiment states no expectation.".to_owned()));
     } else {
-        blocks.push(Block::Table(table("Expectation", &result.expectations)));
+        blocks.push(Block::Table(table("Expectation", "the whole run", &result.expectations)));
     }
     if !result.steady_state.is_empty() {
         blocks.push(Block::Text("Steady before the fault, that is, over the baseline:".to_owned()));
-        blocks.push(Block::Table(table("Steady state", &result.steady_state)));
+        blocks.push(Block::Table(table("Steady state", "the baseline", &result.steady_state)));
     }
     blocks.push(Block::Note(
         "load.* figures: the load generator's record, latency from the planned send time. \
@@ -26,7 +26,8 @@ pub(super) fn section(result: &RunResult) -> Section {
     Section { id: "expectations", title: "Expected and observed", blocks }
 }
 
-fn table(what: &str, results: &[ExpectationResult]) -> Table {
+/// `over`: what is meant where no phase is named.
+fn table(what: &str, over: &str, results: &[ExpectationResult]) -> Table {
     let mut table = Table::new(
         "expectations",
         vec![
@@ -43,7 +44,7 @@ fn table(what: &str, results: &[ExpectationResult]) -> Table {
         table.push(vec![
             Cell::text(&expected.name),
             Cell::code(expected.condition.figure.name()),
-            Cell::text(expected.during.as_deref().unwrap_or("the whole run")),
+            Cell::text(expected.during.as_deref().unwrap_or(over)),
             Cell::toned(observed(expected), tone).from(source_of(&expected.condition)),
             Cell::text(bound(&expected.condition))
                 .from(format!("The experiment's own words: {}", expected.condition.text)),

@@ -96,7 +96,7 @@ fn finish(dir: &Path, out: &Out) -> Result<Exit, Failure> {
 /// changed depends on where the targets are.
 fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
     // A lab that happens to be up may have targets nevertheless.
-    let lab = temblor_lab::status(&LabOptions::from_env()?)?;
+    let lab = lab_that_is_up(&LabOptions::from_env()?)?;
     if experiment.lab.is_some() && lab.is_none() {
         return Err(Failure::input(anyhow::anyhow!(
             "the lab is down, so the targets are nowhere yet: start it with `temblor lab up`"
@@ -122,13 +122,10 @@ impl LabForRun {
     ) -> Result<Self, Failure> {
         if experiment.lab.is_none() {
             // A lab that happens to be up may be a target nevertheless.
-            let state = temblor_lab::status(&LabOptions::from_env()?)?;
-            return Ok(Self { state, ours: None });
+            return Ok(Self { state: lab_that_is_up(&LabOptions::from_env()?)?, ours: None });
         }
         let options = LabOptions::from_env()?;
-        if let Some(state) = temblor_lab::status(&options)?
-            && state.phase == temblor_lab::Phase::Up
-        {
+        if let Some(state) = lab_that_is_up(&options)? {
             return Ok(Self { state: Some(state), ours: None });
         }
         progress.close_line();
@@ -148,6 +145,11 @@ impl LabForRun {
         }
         Ok(())
     }
+}
+
+/// One that starts, ends or has crashed has no targets.
+fn lab_that_is_up(options: &LabOptions) -> Result<Option<temblor_lab::State>, Failure> {
+    Ok(temblor_lab::status(options)?.filter(|state| state.phase == temblor_lab::Phase::Up))
 }
 
 /// Ctrl-C, SIGTERM and a closed terminal heal, report and end the run.

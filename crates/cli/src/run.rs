@@ -103,7 +103,7 @@ fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
         )));
     }
     for change in temblor_runner::planned_changes(experiment, lab.as_ref())? {
-        terminal::print(&format!("{}\n  undone by {}", change.what, change.undo));
+        terminal::print(&format!("{}\n  undo: {}", change.what, change.undo));
     }
     Ok(Exit::Pass)
 }

@@ -2,10 +2,20 @@
 
 use std::process::{Command, Output};
 
-use temblor_tests::{said, temblor};
+const TEMBLOR: &str = env!("CARGO_BIN_EXE_temblor");
+
+/// What a program said, for a failure's message.
+fn said(out: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
+}
 
 fn run(args: &[&str]) -> Output {
-    Command::new(temblor()).args(args).output().expect("the program starts")
+    Command::new(TEMBLOR).args(args).output().expect("the program starts")
 }
 
 /// Every command line that is wrong, its exit code, and what the message must contain.
@@ -37,7 +47,7 @@ fn wrong_command_lines() {
 /// starts a lab nor makes a run directory.
 #[test]
 fn bad_experiments() {
-    let good = include_str!("../../experiments/network-partition.yaml");
+    let good = include_str!("../../../experiments/network-partition.yaml");
     let dir = tempfile::tempdir().unwrap();
     for (old, new, wanted) in [
         ("to: db}", "to: dbx}", "unknown target \"dbx\""),
@@ -52,7 +62,7 @@ fn bad_experiments() {
         std::fs::write(&file, &text).unwrap();
         let line = text.lines().position(|l| l.contains(new.trim())).unwrap() + 1;
         for command in ["check", "run"] {
-            let out = Command::new(temblor())
+            let out = Command::new(TEMBLOR)
                 .args([command, "mine.yaml"])
                 .current_dir(dir.path())
                 .output()

@@ -147,7 +147,19 @@ fn tcp(log: &Log<'_>, windows: &[Window<'_>]) -> Vec<TcpPeerFigures> {
         figures.p50_us_max = figures.p50_us_max.max(rtt.p50_us);
         figures.p99_us_max = figures.p99_us_max.max(rtt.p99_us);
     }
-    table.0.into_values().collect()
+    // A socket that only listens has a peer of zeros, and nothing to tell.
+    table.0.into_values().filter(says_something).collect()
+}
+
+fn says_something(row: &TcpPeerFigures) -> bool {
+    row.connects > 0
+        || row.connected > 0
+        || row.timed_out > 0
+        || row.resets_sent > 0
+        || row.resets_received > 0
+        || !row.connect_failures.is_empty()
+        || !row.retransmitted.is_empty()
+        || !row.rtt.is_empty()
 }
 
 pub(crate) const ETIMEDOUT: i32 = 110;

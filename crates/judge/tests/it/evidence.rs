@@ -251,3 +251,15 @@ fn series_follow_the_run() {
     let kinds: Vec<_> = judged(&events).result.timeline.iter().map(|e| e.kind).collect();
     assert!(kinds.contains(&TimelineKind::Recovery));
 }
+
+#[test]
+fn a_socket_that_only_listens_has_no_row() {
+    let rows = |events: &[Event]| judged(events).result.evidence.tcp;
+    let before = rows(&good_run());
+    let mut events = good_run();
+    let mut listening = connection(77);
+    listening.peer = None;
+    listening.remote = "0.0.0.0:0".parse().unwrap();
+    events.push(state(5_000, listening, TcpState::Close, TcpState::Listen, 0));
+    assert_eq!(rows(&events), before);
+}

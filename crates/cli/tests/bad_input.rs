@@ -33,6 +33,7 @@ fn wrong_command_lines() {
         (&["lab", "up", "--network", "10.0.0.0"], 2, "10.0.0.0"),
         (&["lab", "supervise"], 2, "by hand"),
         (&["check", "network-partition", "/nonexistent.yaml"], 2, "cannot be read"),
+        (&["check", "/dev/zero"], 2, "longer than"),
         (&["shake"], 2, "shake"),
     ] {
         let out = run(args);
@@ -55,6 +56,8 @@ fn bad_experiments() {
         ("steadyHold: 3s", "steadyHold: 3", "no unit"),
         ("observe: [tcp]", "observes: [tcp]", "observes"),
         ("port: 80\n", "port: 65536\n", "not a port"),
+        ("service: postgres", "service: postgers", "the lab has no service \"postgers\""),
+        ("timeout: 5s", "timeout: 5m", "at most 120s"),
     ] {
         let text = good.replacen(old, new, 1);
         assert_ne!(text, good, "{old}");

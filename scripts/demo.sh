@@ -7,6 +7,8 @@ set -euo pipefail
 SUDO=${SUDO:-}
 
 down() { $SUDO "$TEMBLOR" lab down; }
+# A lab that is up already is somebody's: it is used, and left up.
+if [ "$($SUDO "$TEMBLOR" lab status --json)" != null ]; then down() { :; }; fi
 # Whatever happens, the lab goes down; the run's exit code is what counts.
 trap 'code=$?; trap - EXIT; down || exit $?; exit $code' EXIT
 trap 'exit 130' INT

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use temblor_event::{Aborted, Body, Event, LeftBehind};
+use temblor_event::{Aborted, Body, Event, LeftBehind, ProcessEnded};
 use temblor_judge::{RunResult, Verdict, judge};
 use temblor_runs::Reader;
 
@@ -127,12 +127,7 @@ fn evidence_that_is_tampered_with_does_not_pass() {
             Verdict::Invalid,
             |r| r.load_account.as_ref().is_some_and(|a| !a.balanced),
         ),
-        (
-            "the record ends early",
-            |events| drop(events.pop()),
-            Verdict::Aborted,
-            |_| true,
-        ),
+        ("the record ends early", |events| drop(events.pop()), Verdict::Aborted, |_| true),
         (
             "the run was interrupted",
             |events| events.push(Event::at(u64::MAX, Aborted { why: "by hand".into() })),
@@ -165,7 +160,24 @@ fn a_retransmission_that_was_not_seen_is_missed() {
     let result = judged(&events);
     let differing = result.cross_checks.iter().filter(|check| !check.agrees).count();
     assert_eq!(differing, 1);
-    assert!(result.reasons.iter().any(|reason| reason.contains("disagree")), "{:?}", result.reasons);
+    assert!(
+        result.reasons.iter().any(|reason| reason.contains("disagree")),
+        "{:?}",
+        result.reasons
+    );
+}
+
+/// A service that died and was started again is no verdict by itself, and is told.
+#[test]
+fn a_process_that_ended_is_told() {
+    let mut events = events();
+    let t_ns = events[events.len() / 2].t_ns;
+    events.push(Event::at(t_ns, ProcessEnded { service: "trading-api".into(), pid: 4242 }));
+    let result = judged(&events);
+    assert_eq!(result.verdict, Verdict::Pass);
+    let told = |text: &str| text.contains("process 4242 of trading-api");
+    assert!(result.reasons.iter().any(|reason| told(reason)), "{:?}", result.reasons);
+    assert!(result.timeline.iter().any(|entry| told(&entry.what)));
 }
 
 /// Changes the first event that has rows.

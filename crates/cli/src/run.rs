@@ -136,14 +136,25 @@ impl LabForRun {
         Ok(Self { state: Some(up.state), ours: Some(options) })
     }
 
-    fn take_down(self, quiet: bool) -> Result<(), Failure> {
-        if let Some(options) = self.ours {
+    fn take_down(mut self, quiet: bool) -> Result<(), Failure> {
+        if let Some(options) = self.ours.take() {
             if !quiet {
                 terminal::say("taking the lab down again");
             }
             temblor_lab::down(&options)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for LabForRun {
+    /// Only when the run panicked: otherwise the lab has been taken down, or is not ours.
+    fn drop(&mut self) {
+        if let Some(options) = self.ours.take()
+            && let Err(error) = temblor_lab::down(&options)
+        {
+            Failure::from(error).tell();
+        }
     }
 }
 

@@ -21,8 +21,8 @@ pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
 pub use run::{
-    Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, RunEnded,
-    RunStarted, TargetSeen,
+    Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, ProcessEnded,
+    RunEnded, RunStarted, TargetSeen,
 };
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
@@ -83,6 +83,8 @@ bodies! {
     RunStarted(Box<RunStarted>) = "run.started",
     /// A target or a lab service as it was found at the start.
     TargetSeen(TargetSeen) = "run.target",
+    /// A target's main process ended while the run was on.
+    ProcessEnded(ProcessEnded) = "run.process_ended",
     /// A phase begins or ends.
     Phase(PhaseMark) = "run.phase",
     /// The run was cut short.

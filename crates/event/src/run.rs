@@ -113,6 +113,16 @@ pub struct TargetSeen {
     pub netns: u64,
 }
 
+/// The main process of a target ended while the run was on. The event's time is when that was
+/// noticed, up to a second late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessEnded {
+    /// The target's service.
+    pub service: String,
+    /// The process, as it was when the run began.
+    pub pid: u32,
+}
+
 /// A phase begins or ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseMark {

@@ -4,10 +4,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use temblor_event::clock::now_ns;
 
 use crate::facts::boot_id;
 
@@ -96,14 +98,17 @@ impl Process {
     /// # Errors
     /// The handle cannot be polled.
     pub fn wait_ended(&self, bound_ms: u32) -> io::Result<bool> {
-        let timeout = Timespec {
-            tv_sec: i64::from(bound_ms / 1000),
-            tv_nsec: i64::from(bound_ms % 1000) * 1_000_000,
-        };
-        match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+        let deadline_ns = now_ns().saturating_add(u64::from(bound_ms) * 1_000_000);
+        loop {
+            let left = Duration::from_nanos(deadline_ns.saturating_sub(now_ns()));
+            let timeout = Timespec::try_from(left).unwrap_or_default();
+            match poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                // A signal to us says nothing of the process: wait on for what is left.
+                Err(rustix::io::Errno::INTR) if !left.is_zero() => {}
+                Err(rustix::io::Errno::INTR) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultEffect, FaultInjected,
     FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished, LoadSecond,
-    OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, RunEnded, RunStarted, TargetSeen,
-    TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, ProcessEnded, RunEnded, RunStarted,
+    TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -58,6 +58,7 @@ pub(crate) struct Log<'a> {
     pub(crate) marks: Vec<At<'a, PhaseMark>>,
     pub(crate) aborted: Vec<At<'a, Aborted>>,
     pub(crate) left_behind: Vec<At<'a, LeftBehind>>,
+    pub(crate) processes_ended: Vec<At<'a, ProcessEnded>>,
     pub(crate) ended: Vec<At<'a, RunEnded>>,
     pub(crate) injected: Vec<At<'a, FaultInjected>>,
     pub(crate) effects: Vec<At<'a, FaultEffect>>,
@@ -138,6 +139,7 @@ impl<'a> Log<'a> {
             marks: Vec::new(),
             aborted: Vec::new(),
             left_behind: Vec::new(),
+            processes_ended: Vec::new(),
             ended: Vec::new(),
             injected: Vec::new(),
             effects: Vec::new(),
@@ -170,6 +172,7 @@ impl<'a> Log<'a> {
             Body::TargetSeen(what) => self.targets.push(At { t_ns, what }),
             Body::Phase(what) => self.marks.push(At { t_ns, what }),
             Body::Aborted(what) => self.aborted.push(At { t_ns, what }),
+            Body::ProcessEnded(what) => self.processes_ended.push(At { t_ns, what }),
             Body::LeftBehind(what) => self.left_behind.push(At { t_ns, what }),
             Body::RunEnded(what) => self.ended.push(At { t_ns, what }),
             Body::FaultInjected(what) => self.injected.push(At { t_ns, what }),

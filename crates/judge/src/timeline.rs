@@ -17,7 +17,7 @@ use crate::timeline_tcp;
 
 const ENTRIES_MAX: usize = 200;
 const PHASES_MAX: usize = 24;
-/// Aborts, and things left behind.
+/// Aborts, processes that ended, and things left behind.
 const TROUBLES_MAX: usize = 10;
 /// Three lines a fault.
 const FAULTS_MAX: usize = 30;
@@ -118,8 +118,12 @@ fn phases(from: &Sources<'_>) -> Vec<TimelineEntry> {
 fn troubles(log: &Log<'_>) -> Vec<TimelineEntry> {
     let run = |t_ns, what: String| entry(log, t_ns, TimelineKind::Run, "run", what);
     let aborted = log.aborted.iter().map(|a| run(a.t_ns, format!("aborted: {}", a.why)));
+    let ended = log.processes_ended.iter().map(|e| TimelineEntry {
+        source: "pidfd, polled once a second".to_owned(),
+        ..run(e.t_ns, format!("the process {} of {} has ended", e.pid, e.service))
+    });
     let left = log.left_behind.iter().map(|l| run(l.t_ns, format!("left behind: {}", l.what)));
-    aborted.chain(left).collect()
+    aborted.chain(ended).chain(left).collect()
 }
 
 fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {

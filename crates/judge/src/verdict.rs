@@ -54,6 +54,7 @@ pub(crate) fn verdict(of: &Findings<'_>) -> (Verdict, Vec<String>) {
     for (_, causes) in causes {
         extend_bounded(&mut reasons, causes);
     }
+    extend_bounded(&mut reasons, processes_ended(of));
     extend_bounded(&mut reasons, disagreements(of));
     extend_bounded(&mut reasons, expectations(of, true));
     extend_bounded(&mut reasons, effects(of));
@@ -69,6 +70,20 @@ fn extend_bounded(reasons: &mut Vec<String>, more: Vec<String>) {
     if left_out > 0 {
         reasons.push(format!("and {left_out} more of this kind"));
     }
+}
+
+/// Not a verdict by itself: a process that dies and is started again may be just what the
+/// experiment is about. It explains counters that began anew.
+fn processes_ended(of: &Findings<'_>) -> Vec<String> {
+    let ended = of.log.processes_ended.iter();
+    ended
+        .map(|e| {
+            format!(
+                "the process {} of {} ended during the run; counters that it kept are gone",
+                e.pid, e.service
+            )
+        })
+        .collect()
 }
 
 fn leaks(of: &Findings<'_>) -> Vec<String> {

@@ -206,8 +206,11 @@ impl Running {
             () = sleep_until(deadline) => {
                 let (service, problem) = self.board.unwell().unwrap_or_default();
                 let bound = options.start_within_ms as f64 / 1000.0;
-                (service, format!("not healthy within {bound} s (a slow machine may be given more: \
-                     TEMBLOR_LAB_START_SECONDS): {problem}"))
+                let reason = format!(
+                    "not healthy within {bound} s: {problem}; a slow machine may be given more \
+                     time: TEMBLOR_LAB_START_SECONDS"
+                );
+                (service, reason)
             }
         };
         let log = launch::last_lines(&options.log_dir().join(format!("{service}.log")), LOG_LINES);

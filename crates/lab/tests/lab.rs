@@ -151,6 +151,7 @@ fn a_service_that_is_never_healthy_is_given_up_in_time() {
     let Error::StartFailed { service, reason, .. } = &error else { panic!("{error}") };
     assert_eq!(service.as_deref(), Some("redis"));
     assert!(reason.starts_with("not healthy within 0.5 s: GET http://10."), "{reason}");
+    assert!(reason.contains("TEMBLOR_LAB_START_SECONDS"), "{reason}");
     lab.assert_nothing_left();
 }
 

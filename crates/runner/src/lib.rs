@@ -14,6 +14,7 @@ mod lock;
 mod machine;
 mod metrics;
 mod probe;
+mod processes;
 mod progress;
 mod recorder;
 mod run;

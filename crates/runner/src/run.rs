@@ -23,6 +23,7 @@ use crate::abort::AbortWatch;
 use crate::error::RunnerError;
 use crate::http::Http;
 use crate::injection::{self, InPlace};
+use crate::processes::Processes;
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
 use crate::stop::Stop;
@@ -118,6 +119,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         in_place: InPlace::default(),
         healed_ns: 0,
         aborts: AbortWatch::new(&experiment.abort),
+        processes: Processes::watch(&targets.all()),
     };
     run.carry_out(load_url, probe);
     drop(run);
@@ -150,6 +152,7 @@ struct Run<'a> {
     /// When the last fault was undone; steadiness counts from there.
     healed_ns: u64,
     aborts: AbortWatch,
+    processes: Processes,
 }
 
 impl Run<'_> {
@@ -187,6 +190,7 @@ impl Run<'_> {
             }
         }
         self.audit();
+        self.processes.look(&self.recorder);
         self.read_counters(CounterWhen::After);
         if let Some(probe) = probe {
             match probe.stop() {
@@ -295,6 +299,7 @@ impl Run<'_> {
             }
             if now_ns >= next_effect_ns {
                 let effect = self.in_place.read_effects(&self.recorder);
+                self.processes.look(&self.recorder);
                 next_effect_ns = now_ns + EFFECT_EVERY_NS;
                 self.show(phase, load, effect);
             }

@@ -315,17 +315,20 @@ impl Canvas<'_, '_> {
             let next = frame.moments.get(i + 1).map_or(i32::MAX, |m| self.x(frame, m.at));
             let right_end = i32::try_from(self.format.width).unwrap_or(i32::MAX).min(next) - GAP;
             let y = 4 + self.format.font / 2 + 2;
-            let (at, anchor, ends) = if x >= taken && x + GAP + width <= right_end {
-                (x + GAP, HPos::Left, x + GAP + width)
+            let (at, anchor, ends, top) = if x >= taken && x + GAP + width <= right_end {
+                (x + GAP, HPos::Left, x + GAP + width, 6)
             } else if x - GAP - width >= taken {
-                (x - GAP, HPos::Right, x)
+                (x - GAP, HPos::Right, x, 6)
+            } else if right_end - width >= taken + GAP {
+                // Too near the edge for its name on either side: the name goes above the line.
+                (right_end, HPos::Right, right_end, self.ys.0)
             } else {
                 // Without its name the line keeps clear of the phases' names.
                 let line = vec![(x, self.ys.0), (x, bottom)];
                 self.root.draw(&PathElement::new(line, moment.colour.stroke_width(3)))?;
                 continue;
             };
-            let line = vec![(x, 6), (x, bottom)];
+            let line = vec![(x, top), (x, bottom)];
             self.root.draw(&PathElement::new(line, moment.colour.stroke_width(3)))?;
             self.text(moment.label, (at, y), anchor, VPos::Center, moment.colour)?;
             taken = ends;

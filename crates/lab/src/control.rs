@@ -112,6 +112,7 @@ fn prepare(options: &Options, lab: &Lab) -> Result<Options> {
     let range = choose_range(options)?;
     // For its errors: all that is missing is named at once.
     Plan::new(lab, options, range)?;
+    network::trial()?;
     cleanup::claim(&options.runtime_dir)?;
     cleanup::claim(&options.data_dir)?;
     // The supervisor works in another directory.

@@ -97,6 +97,38 @@ impl Network {
     }
 }
 
+/// Makes a bridge and a pair of links in namespaces that go at once: both are modules on most
+/// kernels, and what is missing is better known before anything is started.
+pub(crate) fn trial() -> Result<()> {
+    let (netns, other) = (new_netns()?, new_netns()?);
+    within(&netns, async |handle| {
+        let add = handle.link().add(LinkBridge::new(BRIDGE).build());
+        let made = add.execute().await.doing(|| "make a bridge".into());
+        made.map_err(|error| lacks(error, "bridges", "bridge", "CONFIG_BRIDGE"))?;
+        let bridge = index_of(&handle, BRIDGE).await?;
+        let made = add_veth(&handle, bridge, "a", "b", &other).await;
+        made.map_err(|error| lacks(error, "virtual network links", "veth", "CONFIG_VETH"))
+    })
+}
+
+/// A kernel that does not know a kind of link says that it does not support it.
+fn lacks(error: Error, what: &str, module: &str, option: &str) -> Error {
+    match error {
+        Error::Network { source: rtnetlink::Error::NetlinkError(said), .. }
+            if said.raw_code().abs() == rustix::io::Errno::OPNOTSUPP.raw_os_error() =>
+        {
+            Error::Missing {
+                what: format!("{what}, which this kernel does not have"),
+                how: format!(
+                    "load the module (modprobe {module}), or boot a kernel with {option}; after \
+                     an upgrade of the running kernel's package, boot the new kernel"
+                ),
+            }
+        }
+        other => other,
+    }
+}
+
 /// Refuses to go on when the host's link would have a name that is in use.
 pub(crate) fn link_taken(link: &str) -> Error {
     Error::NameTaken(format!(
@@ -312,6 +344,28 @@ async fn quiet_ipv6(handle: &Handle, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_of_a_kind_that_the_kernel_does_not_know_is_something_missing() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root (a network namespace is made)");
+            return;
+        }
+        let kind = |name: &str| {
+            let link = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Other(
+                name.to_owned(),
+            ));
+            let link = link.name("x".to_owned()).build();
+            within(&new_netns().unwrap(), async |handle| {
+                handle.link().add(link).execute().await.doing(|| "make it".into())
+            })
+            .map_err(|error| lacks(error, "links of no kind", "none", "CONFIG_NONE"))
+        };
+        let error = kind("no-such-kind").unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Machine, "{error}");
+        assert!(error.to_string().contains("modprobe none"), "{error}");
+        trial().unwrap();
+    }
 
     #[test]
     fn port_names_fit_and_differ() {

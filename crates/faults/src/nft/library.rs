@@ -87,7 +87,9 @@ impl Context {
         )
         .map_err(|e| Error::Missing {
             what: "netfilter in the kernel".into(),
-            how: format!("a kernel with CONFIG_NF_TABLES is needed ({e})"),
+            how: format!(
+                "load the module (modprobe nf_tables), or boot a kernel with CONFIG_NF_TABLES ({e})"
+            ),
         })?;
         let _gate = one_at_a_time();
         // SAFETY: 0 is NFT_CTX_DEFAULT, the only flag there is.

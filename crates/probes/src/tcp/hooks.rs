@@ -64,6 +64,9 @@ pub(super) struct Support {
     absent: Vec<&'static Tracepoint>,
     /// The tracepoint tells of failed sends too, and why they failed.
     pub(super) retransmit_has_error: bool,
+    /// The tracepoint tells of resets that no connection sends. It gained the reset's reason in the
+    /// same release.
+    reset_without_socket: bool,
     /// Tracepoints may ask for a socket's cookie.
     pub(super) has_cookie_helper: bool,
     /// Connections that are there already can be looked at.
@@ -81,6 +84,9 @@ impl Support {
             absent,
             retransmit_has_error: types
                 .tracepoint_arguments("tcp_retransmit_skb")
+                .is_some_and(|arguments| arguments > 2),
+            reset_without_socket: types
+                .tracepoint_arguments("tcp_send_reset")
                 .is_some_and(|arguments| arguments > 2),
             has_cookie_helper: types.has_function("bpf_get_socket_ptr_cookie"),
             has_iterator: types.has_struct("bpf_iter__tcp"),
@@ -127,9 +133,14 @@ impl Support {
             })
             .collect();
         unseen.extend(
-            [LATE_FAILURES, WEAK_COOKIES, NO_SEED]
+            [LATE_FAILURES, SILENT_REFUSALS, WEAK_COOKIES, NO_SEED]
                 .into_iter()
-                .zip([self.retransmit_has_error, self.has_cookie_helper, self.has_iterator])
+                .zip([
+                    self.retransmit_has_error,
+                    self.reset_without_socket,
+                    self.has_cookie_helper,
+                    self.has_iterator,
+                ])
                 .filter(|(_, there)| !there)
                 .map(|(text, _)| text.to_owned()),
         );
@@ -140,6 +151,8 @@ impl Support {
 const LATE_FAILURES: &str = "retransmissions that this machine itself fails to send: this kernel's \
     tracepoint is silent then; they are counted, without a time of their own, at the \
     connection's next event";
+const SILENT_REFUSALS: &str = "resets that no connection sends, such as a closed port's refusal: \
+    before Linux 6.10 the tracepoint is silent then; whoever receives one is seen";
 const WEAK_COOKIES: &str = "socket cookies: before Linux 5.12 tracepoints may not ask for them; \
     the socket's address stands in, which a later socket may get again";
 const NO_SEED: &str = "retransmissions before the first that is seen, on connections that were \
@@ -209,6 +222,15 @@ pub fn capabilities() -> Vec<Capability> {
             "the third argument of tp_btf/tcp_retransmit_skb",
             "the socket's own count, read at its next event",
             LATE_FAILURES,
+        ),
+    ));
+    table.push(entry(
+        "resets sent by closed ports",
+        or_lacks(
+            support.reset_without_socket,
+            "tp_btf/tcp_send_reset without a socket",
+            "tp_btf/tcp_receive_reset on the other side",
+            SILENT_REFUSALS,
         ),
     ));
     table.push(entry(

@@ -100,17 +100,26 @@ fn a_refused_connection_has_its_errno_and_its_resets() {
         let closed_port = world.listen(address).local_addr().unwrap();
         let error = world.client.run(|| TcpStream::connect(closed_port).unwrap_err()).unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let events = watch.until("both resets", |e| closed(e, CLIENT) && resets(e).count() == 2);
+        // The refusal has no socket; the kernel's tracepoint is silent about such a reset at first.
+        let told = temblor_host::kernel_at_least(6, 10);
+        let silent = watch.status().unseen.iter().any(|text| text.contains("closed port"));
+        assert_ne!(told, silent, "{:?}", watch.status());
+        let expected = if told { 2 } else { 1 };
+        let events =
+            watch.until("the resets", |e| closed(e, CLIENT) && resets(e).count() == expected);
 
         let failed = changes(&events, CLIENT).find(|c| c.to == TcpState::Close).unwrap();
         assert_eq!((failed.from, failed.errno), (TcpState::SynSent, 111));
         assert!(failed.connect_ns.is_some_and(|ns| ns > 0));
         assert_eq!(failed.pid, Some(std::process::id()));
-        let sent = resets(&events).find(|reset| reset.sent).unwrap();
-        assert_eq!(sent.conn.service.as_deref(), Some(SERVER));
-        assert_eq!(sent.conn.peer.as_deref(), Some(CLIENT));
-        assert_eq!((sent.conn.cookie, sent.state), (0, None), "a closed port has no socket");
-        assert_eq!((sent.conn.local, sent.conn.remote), (closed_port, failed.conn.local));
+        let sent = resets(&events).find(|reset| reset.sent);
+        assert_eq!(sent.is_some(), told);
+        if let Some(sent) = sent {
+            assert_eq!(sent.conn.service.as_deref(), Some(SERVER));
+            assert_eq!(sent.conn.peer.as_deref(), Some(CLIENT));
+            assert_eq!((sent.conn.cookie, sent.state), (0, None), "a closed port has no socket");
+            assert_eq!((sent.conn.local, sent.conn.remote), (closed_port, failed.conn.local));
+        }
         let received = resets(&events).find(|reset| !reset.sent).unwrap();
         assert_eq!(received.conn.service.as_deref(), Some(CLIENT));
         assert_eq!(received.conn.cookie, failed.conn.cookie);

@@ -22,7 +22,7 @@ const ROUNDS: usize = 100;
 const TARGET_MS: f64 = 50.0;
 
 fn main() -> ExitCode {
-    if !support::is_root() {
+    if !support::possible() {
         return ExitCode::FAILURE;
     }
     let pair = support::Pair::new();

@@ -27,12 +27,17 @@ pub const B6: &str = "fd77::2";
 pub const OTHER6: &str = "fd77::3";
 
 /// Says why a test is skipped where it cannot run.
-pub fn is_root() -> bool {
+pub fn possible() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("skipped: needs root (it makes network namespaces)");
+        return false;
     }
-    root
+    let owner = temblor_host::kernel_at_least(5, 12);
+    if !owner {
+        eprintln!("skipped: needs Linux 5.12 (tables that end with their owner)");
+    }
+    owner
 }
 
 /// A new network namespace with nothing in it.

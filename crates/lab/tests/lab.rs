@@ -150,7 +150,10 @@ fn a_service_that_is_never_healthy_is_given_up_in_time() {
     let error = up(&options).unwrap_err();
     let Error::StartFailed { service, reason, .. } = &error else { panic!("{error}") };
     assert_eq!(service.as_deref(), Some("redis"));
-    assert!(reason.starts_with("not healthy within 0.5 s: GET http://10."), "{reason}");
+    // On a slow machine Redis does not even listen by then.
+    let said = ["GET http://10.", "connecting to 10."];
+    let said = said.map(|question| format!("not healthy within 0.5 s: {question}"));
+    assert!(said.iter().any(|said| reason.starts_with(said)), "{reason}");
     assert!(reason.contains("TEMBLOR_LAB_START_SECONDS"), "{reason}");
     lab.assert_nothing_left();
 }
@@ -292,8 +295,14 @@ fn check_targets(state: &State) {
         assert_eq!(target.netns.inode(), service.netns_inode);
         assert_ne!(target.netns, ours);
         for pid in &target.pids {
-            assert_eq!(temblor_host::netns::Netns::of_pid(*pid).unwrap(), target.netns);
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let netns = temblor_host::netns::Netns::of_pid(*pid);
+            let status = fs::read_to_string(format!("/proc/{pid}/status"));
+            let (Ok(netns), Ok(status)) = (netns, status) else {
+                // Servers start and end workers as they like, but not the process that counts.
+                assert_ne!(Some(*pid), service.pid);
+                continue;
+            };
+            assert_eq!(netns, target.netns);
             let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")).unwrap();
             assert!(!uid.starts_with("0\t"), "{} runs as root", service.name);
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, Once, PoisonError};
 
 use libbpf_rs::btf::BtfKind;
-use libbpf_rs::btf::types::FuncProto;
+use libbpf_rs::btf::types::{FuncProto, Struct};
 use libbpf_rs::{Btf, PrintLevel, ReferencesType, libbpf_sys};
 use temblor_event::ProgramCost;
 
@@ -78,6 +78,13 @@ impl KernelTypes {
         self.0
             .type_by_name::<libbpf_rs::btf::BtfType<'_>>(name)
             .is_some_and(|found| found.kind() == BtfKind::Func)
+    }
+
+    /// Whether a struct of the kernel's has this field.
+    pub(crate) fn has_field(&self, name: &str, field: &str) -> bool {
+        self.0
+            .type_by_name::<Struct<'_>>(name)
+            .is_some_and(|found| found.iter().any(|m| m.name.is_some_and(|n| n == field)))
     }
 
     /// Whether the kernel has a struct of this name.

@@ -67,6 +67,8 @@ pub(super) struct Support {
     /// The tracepoint tells of resets that no connection sends. It gained the reset's reason in the
     /// same release.
     reset_without_socket: bool,
+    /// A connection request holds its timer.
+    has_request_timer: bool,
     /// Tracepoints may ask for a socket's cookie.
     pub(super) has_cookie_helper: bool,
     /// Connections that are there already can be looked at.
@@ -88,6 +90,7 @@ impl Support {
             reset_without_socket: types
                 .tracepoint_arguments("tcp_send_reset")
                 .is_some_and(|arguments| arguments > 2),
+            has_request_timer: types.has_field("request_sock", "timeout"),
             has_cookie_helper: types.has_function("bpf_get_socket_ptr_cookie"),
             has_iterator: types.has_struct("bpf_iter__tcp"),
         })
@@ -133,11 +136,12 @@ impl Support {
             })
             .collect();
         unseen.extend(
-            [LATE_FAILURES, SILENT_REFUSALS, WEAK_COOKIES, NO_SEED]
+            [LATE_FAILURES, SILENT_REFUSALS, NO_REQUEST_TIMER, WEAK_COOKIES, NO_SEED]
                 .into_iter()
                 .zip([
                     self.retransmit_has_error,
                     self.reset_without_socket,
+                    self.has_request_timer,
                     self.has_cookie_helper,
                     self.has_iterator,
                 ])
@@ -153,6 +157,8 @@ const LATE_FAILURES: &str = "retransmissions that this machine itself fails to s
     connection's next event";
 const SILENT_REFUSALS: &str = "resets that no connection sends, such as a closed port's refusal: \
     before Linux 6.10 the tracepoint is silent then; whoever receives one is seen";
+const NO_REQUEST_TIMER: &str = "the timers of retransmitted SYN-ACKs: before Linux 5.17 a connection \
+    request does not hold its own; they read 0";
 const WEAK_COOKIES: &str = "socket cookies: before Linux 5.12 tracepoints may not ask for them; \
     the socket's address stands in, which a later socket may get again";
 const NO_SEED: &str = "retransmissions before the first that is seen, on connections that were \
@@ -231,6 +237,15 @@ pub fn capabilities() -> Vec<Capability> {
             "tp_btf/tcp_send_reset without a socket",
             "tp_btf/tcp_receive_reset on the other side",
             SILENT_REFUSALS,
+        ),
+    ));
+    table.push(entry(
+        "timers of SYN-ACKs",
+        or_lacks(
+            support.has_request_timer,
+            "request_sock.timeout",
+            "the number of doublings alone",
+            NO_REQUEST_TIMER,
         ),
     ));
     table.push(entry(

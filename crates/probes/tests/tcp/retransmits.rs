@@ -59,10 +59,15 @@ fn a_connect_into_silence_repeats_its_syn_and_the_peer_its_syn_ack() {
     }
     let answers = again(&events, SERVER, RetransmitKind::SynAck);
     assert!(!answers.is_empty());
+    let unseen = watch.status().unseen;
     for answer in answers {
         assert_eq!(answer.conn.peer.as_deref(), Some(CLIENT));
         assert_eq!((answer.conn.local, answer.state), (to, TcpState::NewSynRecv));
-        assert!(answer.rto_ns >= 500_000_000, "{answer:?}");
+        if temblor_host::kernel_at_least(5, 17) {
+            assert!(answer.rto_ns >= 500_000_000, "{answer:?}");
+        } else {
+            assert!(unseen.iter().any(|text| text.contains("SYN-ACKs")), "{unseen:?}");
+        }
     }
     let gave_up = events.iter().find_map(|event| match &event.body {
         Body::TcpState(change) if change.from == TcpState::SynSent => Some(change),

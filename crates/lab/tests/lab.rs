@@ -231,6 +231,8 @@ impl TestLab {
             data_dir: root.path().join("data"),
             link: format!("tl{n}-{pid}"),
             network: Some(Range::new(Ipv4Addr::new(10, second, n, 0), 24)),
+            // A bound and no more: in an emulator PostgreSQL alone takes a minute.
+            start_within_ms: 180_000,
             supervisor: SupervisorCommand {
                 program: None,
                 args: SUPERVISOR.map(str::to_owned).to_vec(),

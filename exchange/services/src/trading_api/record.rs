@@ -194,7 +194,7 @@ mod tests {
             b"\x02{}",
             b"\x01",
             b"\x01{\"place\":{}}",
-            b"\x01{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"XXX\",\"buy\":true,\"quantity\":1,\"at_us\":1}}",
+            b"\x01{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"NOPE\",\"buy\":true,\"quantity\":1,\"at_us\":1}}",
             b"\x01{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"BTCUSD\",\"buy\":true,\"quantity\":0,\"at_us\":1}}",
         ] {
             assert!(Record::decode(bytes).is_err(), "{bytes:?}");

@@ -172,7 +172,10 @@ fn a_retransmission_that_was_not_seen_is_missed() {
 fn a_process_that_ended_is_told() {
     let mut events = events();
     let t_ns = events[events.len() / 2].t_ns;
-    events.push(Event::at(t_ns, ProcessEnded { service: "trading-api".into(), pid: 4242 }));
+    events.push(Event::at(
+        t_ns,
+        ProcessEnded { service: "trading-api".into(), pid: 4242, how: None },
+    ));
     let result = judged(&events);
     assert_eq!(result.verdict, Verdict::Pass);
     let told = |text: &str| text.contains("process 4242 of trading-api");

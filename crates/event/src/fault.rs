@@ -23,7 +23,7 @@ pub struct FaultInjected {
 }
 
 /// A reading of the fault's counters while it is in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaultEffect {
     /// The fault.
     pub id: u32,
@@ -31,8 +31,17 @@ pub struct FaultEffect {
     pub effect: Effect,
 }
 
+/// A fault's dose was changed while it is in place (a ramp, a step).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultAdjusted {
+    /// The fault.
+    pub id: u32,
+    /// The share of the whole dose that is in place from now on, 0 to 1.
+    pub level: f64,
+}
+
 /// A fault is undone; the event's time is when the change had been undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaultReverted {
     /// The fault.
     pub id: u32,
@@ -45,7 +54,7 @@ pub struct FaultReverted {
 }
 
 /// What a fault did, counted by somebody other than the fault.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Effect {
     /// The unit of the counts: `packets dropped`.
     pub measure: String,
@@ -55,6 +64,37 @@ pub struct Effect {
     pub source: String,
     /// The count in its parts.
     pub parts: Vec<EffectPart>,
+    /// What was asked, against what somebody else measured of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doses: Vec<DoseSeen>,
+}
+
+/// A dose that can be measured: what was asked, what was observed, and by whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DoseSeen {
+    /// What is measured, in words: `added round-trip time`.
+    pub what: String,
+    /// The unit of the figures: `ms`, `%`, `bytes/s`, `bytes`.
+    pub unit: String,
+    /// What was asked.
+    pub asked: f64,
+    /// What was observed; none while too little has been seen to say.
+    pub observed: Option<f64>,
+    /// By how much the observed may differ from what was asked, in the unit.
+    pub within: f64,
+    /// From how many observations.
+    pub samples: u64,
+    /// Who measured, and how: never the fault's own claim.
+    pub source: String,
+}
+
+impl DoseSeen {
+    /// Whether what was observed is as near to what was asked as it should be. None: not
+    /// observed.
+    #[must_use]
+    pub fn holds(&self) -> Option<bool> {
+        self.observed.map(|observed| (observed - self.asked).abs() <= self.within)
+    }
 }
 
 /// One rule's or one mechanism's share of an [`Effect`].

@@ -16,13 +16,15 @@ mod tcp;
 mod watch;
 
 pub use condition::{Condition, Expectation, Figure, Op, Unit};
-pub use fault::{Effect, EffectPart, FaultEffect, FaultInjected, FaultReverted};
+pub use fault::{
+    DoseSeen, Effect, EffectPart, FaultAdjusted, FaultEffect, FaultInjected, FaultReverted,
+};
 pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
 pub use run::{
     Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, ProcessEnded,
-    RunEnded, RunStarted, TargetSeen,
+    ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
 };
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
@@ -85,6 +87,10 @@ bodies! {
     TargetSeen(TargetSeen) = "run.target",
     /// A target's main process ended while the run was on.
     ProcessEnded(ProcessEnded) = "run.process_ended",
+    /// A target has a main process again, or a new one.
+    ProcessStarted(ProcessStarted) = "run.process_started",
+    /// Whether a service is well changed.
+    ServiceHealth(ServiceHealth) = "run.service_health",
     /// A phase begins or ends.
     Phase(PhaseMark) = "run.phase",
     /// The run was cut short.
@@ -97,6 +103,8 @@ bodies! {
     FaultInjected(FaultInjected) = "fault.injected",
     /// A reading of the fault's counters while it is in place.
     FaultEffect(FaultEffect) = "fault.effect",
+    /// A fault's dose was changed while it is in place.
+    FaultAdjusted(FaultAdjusted) = "fault.adjusted",
     /// A fault is undone.
     FaultReverted(FaultReverted) = "fault.reverted",
     /// One second of load, complete.

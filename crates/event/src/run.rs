@@ -37,6 +37,22 @@ pub struct RunStarted {
     /// Names of the gauges that must be back at their baseline's greatest value for the system
     /// to be steady: backlogs.
     pub backlogs: Vec<String>,
+    /// What the author believes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<String>,
+    /// What is to be learnt from the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learn: Vec<Question>,
+}
+
+/// Something that is to be learnt from a run, and which evidence answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Question {
+    /// The question, in words.
+    pub question: String,
+    /// What answers it, by name: a figure (`load.p99`, `recovery.full`), `gauge NAME`,
+    /// `check NAME`, `services`, `connections`, `resets`, `effect`.
+    pub answers: Vec<String>,
 }
 
 /// The machine a run was made on.
@@ -119,8 +135,34 @@ pub struct TargetSeen {
 pub struct ProcessEnded {
     /// The target's service.
     pub service: String,
-    /// The process, as it was when the run began.
+    /// The process.
     pub pid: u32,
+    /// How it ended, where that could be seen: `exit code 1`, `signal 9 (SIGKILL)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
+}
+
+/// A target has a main process again, or a new one. The event's time is when that was noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessStarted {
+    /// The target's service.
+    pub service: String,
+    /// The process.
+    pub pid: u32,
+    /// How often whoever keeps the service says that it was started again, where it counts.
+    pub restarts: Option<u32>,
+}
+
+/// A service is well, or no longer; told when it changes. The event's time is when that was
+/// noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceHealth {
+    /// The service.
+    pub service: String,
+    /// Whether it is well.
+    pub healthy: bool,
+    /// Who says so: `the lab's health check`.
+    pub source: String,
 }
 
 /// A phase begins or ends.

@@ -16,6 +16,7 @@ mod support;
 use std::process::ExitCode;
 
 use temblor_event::clock::now_ns;
+use temblor_faults::Fault as _;
 use temblor_faults::network::{Action, Direction};
 
 const ROUNDS: usize = 100;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let [mut inject_ns, mut effect_ns, mut revert_ns] = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
         let t0 = now_ns();
-        let mut fault = partition.inject().unwrap();
+        let mut fault = partition.inject(&support::guard()).unwrap();
         let t1 = now_ns();
         fault.effect().unwrap();
         let t2 = now_ns();

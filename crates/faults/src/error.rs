@@ -67,6 +67,15 @@ impl Error {
 /// Why a fault, as asked for, is not made. Each is about the experiment, not about the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// Ramps and steps want a dose that can be changed.
+    #[error(
+        "{fault} has no dose that could be changed while it is in place: leave out the ramp or \
+         the steps"
+    )]
+    NoLevels {
+        /// The fault.
+        fault: String,
+    },
     /// The target has no network namespace of its own.
     #[error(
         "{service} has no network namespace of its own: cutting it off by address would cut off \

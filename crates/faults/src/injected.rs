@@ -18,6 +18,22 @@ pub trait Injected: Send {
     /// The counter cannot be read.
     fn effect(&mut self) -> Result<Effect>;
 
+    /// Changes the share of the dose that is in place, 0 to 1: what ramps and steps are made of. A
+    /// fault is put in place with the whole dose.
+    ///
+    /// # Errors
+    /// The fault has no dose that can be changed, or the change did not succeed; then what was in
+    /// place still is.
+    fn set_level(&mut self, _level: f64) -> Result<()> {
+        Err(crate::Refusal::NoLevels { fault: self.describe().name.clone() }.into())
+    }
+
+    /// Whether the fault was over as soon as it was done (a process was killed): it is reverted
+    /// at once, and recovery counts from there.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Undoes the fault and asks the kernel whether anything of it is left.
     ///
     /// # Errors
@@ -59,7 +75,7 @@ impl Described {
 }
 
 /// A fault that is no longer in place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reverted {
     /// When the undoing was begun, CLOCK_MONOTONIC nanoseconds.
     pub began_ns: u64,

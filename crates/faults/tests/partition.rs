@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::*;
+use temblor_faults::Fault as _;
 use temblor_faults::network::{Action, Direction, Peer, trial};
 use temblor_faults::{Error, Injected, Kind, Refusal, leftovers};
 use temblor_host::netns::Netns;
@@ -71,7 +72,8 @@ fn a_dropped_connect_times_out_and_is_counted() {
         let listener = pair.listen(address);
         let to = listener.local_addr().unwrap();
         let (ours, theirs) = pair.connection(&listener);
-        let mut fault = pair.partition(address, Direction::Both, Action::Drop).inject().unwrap();
+        let mut fault =
+            pair.partition(address, Direction::Both, Action::Drop).inject(&guard()).unwrap();
         assert_eq!(fault.effect().unwrap().count, 0, "nothing was said yet");
         assert!(is_timeout(&pair.connect(to).unwrap_err()));
         // The established connection is cut in both directions, and neither side is told.
@@ -108,7 +110,7 @@ fn tcp_retransmits_into_a_drop_as_into_a_cut_wire() {
     let listener = pair.listen(B4);
     let (ours, _theirs) = pair.connection(&listener);
     let before = kernel_count(&pair.a, "Tcp", "RetransSegs");
-    let mut fault = pair.partition(B4, Direction::Out, Action::Drop).inject().unwrap();
+    let mut fault = pair.partition(B4, Direction::Out, Action::Drop).inject(&guard()).unwrap();
     (&ours).write_all(b"x").unwrap();
     assert!(
         within(BOUND, || kernel_count(&pair.a, "Tcp", "RetransSegs") >= before + 2),
@@ -146,7 +148,7 @@ fn one_way_is_cut_and_the_other_is_not() {
         let listener = pair.listen(B4);
         let (ours, theirs) = pair.connection(&listener);
         let received = |netns: &Netns| kernel_count(netns, "Tcp", "InSegs");
-        let fault = pair.partition(B4, direction, Action::Drop).inject().unwrap();
+        let fault = pair.partition(B4, direction, Action::Drop).inject(&guard()).unwrap();
         let (a, b) = (received(&pair.a), received(&pair.b));
         // What the silent way swallows does not arrive, and what the open way carries does:
         // its data arrives at the other program although no acknowledgement comes back.
@@ -179,7 +181,8 @@ fn a_rejected_connect_is_refused_at_once_and_a_connection_is_reset() {
             let pair = Pair::new();
             let listener = pair.listen(address);
             let (ours, _theirs) = pair.connection(&listener);
-            let mut fault = pair.partition(address, direction, Action::Reject).inject().unwrap();
+            let mut fault =
+                pair.partition(address, direction, Action::Reject).inject(&guard()).unwrap();
             let refused = pair.connect(listener.local_addr().unwrap()).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused, "{refused}");
             (&ours).write_all(b"x").unwrap();
@@ -221,7 +224,8 @@ fn rejecting_what_comes_in_answers_the_peer() {
             let pair = Pair::new();
             let listener = pair.listen(address);
             let (_ours, theirs) = pair.connection(&listener);
-            let fault = pair.partition(address, direction, Action::Reject).inject().unwrap();
+            let fault =
+                pair.partition(address, direction, Action::Reject).inject(&guard()).unwrap();
             (&theirs).write_all(b"x").unwrap();
             let reset = receive(&theirs, BOUND).unwrap_err();
             assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset, "{reset}");
@@ -244,7 +248,7 @@ fn other_ports_and_other_peers_are_spared() {
                 (pair.listen(address), pair.listen(address), pair.listen(other));
             let mut partition = pair.partition(address, Direction::Both, action);
             partition.ports = vec![cut.local_addr().unwrap().port(), 1];
-            let fault = partition.inject().unwrap();
+            let fault = partition.inject(&guard()).unwrap();
             pair.connection(&spared);
             pair.connection(&elsewhere);
             // The ports are the peer's: what the peer opens to us comes from another one.
@@ -270,7 +274,7 @@ fn a_whole_network_is_cut_and_loopback_is_not() {
             let pair = Pair::new();
             run_in(&pair.a, "ip route add default dev e0");
             let listener = pair.listen(address);
-            let fault = pair.partition(network, Direction::Both, action).inject().unwrap();
+            let fault = pair.partition(network, Direction::Both, action).inject(&guard()).unwrap();
             pair.connect(listener.local_addr().unwrap()).unwrap_err();
             let own: IpAddr = own.parse().unwrap();
             let local = pair.a.run(|| std::net::TcpListener::bind((own, 0))).unwrap().unwrap();
@@ -287,7 +291,7 @@ fn the_peer_stays_a_neighbour() {
         return;
     }
     let pair = Pair::new();
-    let fault = pair.partition(B6, Direction::Both, Action::Drop).inject().unwrap();
+    let fault = pair.partition(B6, Direction::Both, Action::Drop).inject(&guard()).unwrap();
     // The peer has forgotten the target, so it first asks who has that address: a packet from the
     // peer, and the answer is one to it.
     run_in(&pair.b, "ip neigh flush dev e0");
@@ -308,7 +312,7 @@ fn a_fault_that_nobody_talks_into_has_no_effect() {
     }
     let pair = Pair::new();
     let listener = pair.listen(OTHER4);
-    let fault = pair.partition(B4, Direction::Both, Action::Drop).inject().unwrap();
+    let fault = pair.partition(B4, Direction::Both, Action::Drop).inject(&guard()).unwrap();
     pair.connection(&listener);
     let effect = revert(&pair, fault);
     assert_eq!(effect.count, 0);
@@ -322,8 +326,8 @@ fn several_faults_are_undone_one_by_one() {
     }
     let pair = Pair::new();
     let (first, second) = (pair.listen(B4), pair.listen(OTHER4));
-    let one = pair.partition(B4, Direction::Both, Action::Reject).inject().unwrap();
-    let two = pair.partition(OTHER4, Direction::Both, Action::Reject).inject().unwrap();
+    let one = pair.partition(B4, Direction::Both, Action::Reject).inject(&guard()).unwrap();
+    let two = pair.partition(OTHER4, Direction::Both, Action::Reject).inject(&guard()).unwrap();
     assert_eq!(leftovers(&pair.a).unwrap(), [""; 0], "they are meant to be there");
     let reverted = one.revert().unwrap();
     assert!(reverted.verified);
@@ -340,7 +344,7 @@ fn a_fault_that_is_only_dropped_is_gone_although_a_child_lives() {
     }
     let pair = Pair::new();
     let listener = pair.listen(B4);
-    let fault = pair.partition(B4, Direction::Both, Action::Reject).inject().unwrap();
+    let fault = pair.partition(B4, Direction::Both, Action::Reject).inject(&guard()).unwrap();
     // A child that was started while the fault was in place must not have its socket.
     let mut child =
         Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -364,7 +368,7 @@ fn a_strangers_table_is_the_same_to_the_letter() {
     let fed = pair.a.run(|| Command::new("nft").arg(foreign).status()).unwrap().unwrap();
     assert!(fed.success());
     let before = run_in(&pair.a, "nft list ruleset");
-    let fault = pair.partition(B4, Direction::Both, Action::Drop).inject().unwrap();
+    let fault = pair.partition(B4, Direction::Both, Action::Drop).inject(&guard()).unwrap();
     // While the fault is in place the owner's table is beyond everybody else's reach.
     let name = fault.describe().mechanism.split(' ').nth(3).unwrap().to_owned();
     let delete = || Command::new("nft").args(["delete", "table", "inet", &name]).output();
@@ -397,7 +401,7 @@ fn what_is_in_place_says_what_it_is() {
     let mut partition = pair.partition(B4, Direction::Out, Action::Drop);
     partition.ports = vec![5432, 80];
     partition.to.push(Peer { name: B6.into(), address: B6.parse().unwrap() });
-    let fault = partition.inject().unwrap();
+    let fault = partition.inject(&guard()).unwrap();
     let event = fault.describe().event(7);
     assert_eq!((event.id, event.name.as_str()), (7, "network.partition"));
     let dose: Vec<String> = event.dose.iter().map(|(what, how)| format!("{what}: {how}")).collect();
@@ -445,7 +449,7 @@ fn what_cannot_be_cut_is_refused_and_nothing_is_made() {
         let mut partition = pair.partition(to, direction, Action::Drop);
         // The namespace itself knows its addresses, even where the target's list does not.
         partition.from.addresses.clear();
-        let Err(error) = partition.inject() else { panic!("{to} was cut") };
+        let Err(error) = partition.inject(&guard()) else { panic!("{to} was cut") };
         assert_eq!(error.kind(), Kind::Input);
         let Error::Refused(refusal) = error else { panic!("{error}") };
         refusal
@@ -464,7 +468,7 @@ fn child_that_holds_a_fault() {
     let Ok(path) = std::env::var(CHILD_NETNS) else { return };
     let netns = Netns::open(std::fs::File::open(path).unwrap()).unwrap();
     let pair = Pair { a: netns.clone(), b: netns };
-    let _fault = pair.partition(B4, Direction::Both, Action::Reject).inject().unwrap();
+    let _fault = pair.partition(B4, Direction::Both, Action::Reject).inject(&guard()).unwrap();
     // It outlives this process, and must not have inherited the fault.
     let survivor = Command::new("cat").stdout(Stdio::null()).spawn().unwrap();
     println!("\nin place, survived by {}", survivor.id());

@@ -8,10 +8,11 @@ use std::ops::Deref;
 
 use jiff::Timestamp;
 use temblor_event::{
-    Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultEffect, FaultInjected,
-    FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished, LoadSecond,
-    OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, ProcessEnded, RunEnded, RunStarted,
-    TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultAdjusted, FaultEffect,
+    FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished,
+    LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, ProcessEnded,
+    ProcessStarted, RunEnded, RunStarted, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit,
+    TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -59,6 +60,9 @@ pub(crate) struct Log<'a> {
     pub(crate) aborted: Vec<At<'a, Aborted>>,
     pub(crate) left_behind: Vec<At<'a, LeftBehind>>,
     pub(crate) processes_ended: Vec<At<'a, ProcessEnded>>,
+    pub(crate) processes_started: Vec<At<'a, ProcessStarted>>,
+    pub(crate) service_health: Vec<At<'a, ServiceHealth>>,
+    pub(crate) adjusted: Vec<At<'a, FaultAdjusted>>,
     pub(crate) ended: Vec<At<'a, RunEnded>>,
     pub(crate) injected: Vec<At<'a, FaultInjected>>,
     pub(crate) effects: Vec<At<'a, FaultEffect>>,
@@ -140,6 +144,9 @@ impl<'a> Log<'a> {
             aborted: Vec::new(),
             left_behind: Vec::new(),
             processes_ended: Vec::new(),
+            processes_started: Vec::new(),
+            service_health: Vec::new(),
+            adjusted: Vec::new(),
             ended: Vec::new(),
             injected: Vec::new(),
             effects: Vec::new(),
@@ -173,6 +180,9 @@ impl<'a> Log<'a> {
             Body::Phase(what) => self.marks.push(At { t_ns, what }),
             Body::Aborted(what) => self.aborted.push(At { t_ns, what }),
             Body::ProcessEnded(what) => self.processes_ended.push(At { t_ns, what }),
+            Body::ProcessStarted(what) => self.processes_started.push(At { t_ns, what }),
+            Body::ServiceHealth(what) => self.service_health.push(At { t_ns, what }),
+            Body::FaultAdjusted(what) => self.adjusted.push(At { t_ns, what }),
             Body::LeftBehind(what) => self.left_behind.push(At { t_ns, what }),
             Body::RunEnded(what) => self.ended.push(At { t_ns, what }),
             Body::FaultInjected(what) => self.injected.push(At { t_ns, what }),

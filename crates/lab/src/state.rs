@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use temblor_host::cgroup::Group;
 use temblor_host::netns::Netns;
 use temblor_host::process::Identity;
-use temblor_host::target::Target;
+use temblor_host::target::{Origin, Target};
 
 use crate::error::{Doing, Error, Result};
 use crate::range::Range;
@@ -138,6 +138,8 @@ impl State {
             netns: self.netns(found, pids[0])?,
             pids,
             addresses: vec![IpAddr::V4(found.address)],
+            group: Group::recorded(found.cgroups.clone()),
+            origin: Origin::Lab,
         })
     }
 

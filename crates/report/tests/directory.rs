@@ -28,6 +28,7 @@ fn events() -> Vec<Event> {
         count: 42,
         source: "nftables".to_owned(),
         parts: Vec::new(),
+        doses: Vec::new(),
     };
     let started = RunStarted {
         schema: SCHEMA,
@@ -51,6 +52,8 @@ fn events() -> Vec<Event> {
         steady_hold_ns: SECOND_NS,
         expect: Vec::new(),
         backlogs: Vec::new(),
+        hypothesis: None,
+        learn: Vec::new(),
     };
     let at = |seconds: u64| 1_000 * SECOND_NS + seconds * SECOND_NS;
     let mut events = vec![Event { t_ns: at(0), body: started.into() }];

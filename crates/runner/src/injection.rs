@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use temblor_event::{Event, FaultEffect, LeftBehind};
 use temblor_faults::network::{self, Peer, Prefix};
-use temblor_faults::{Injected, Kind, PlannedChange};
+use temblor_faults::undo::Guard;
+use temblor_faults::{Fault as _, Injected, Kind, PlannedChange};
 use temblor_plan::{Action, Direction, Fault};
 
 use crate::error::RunnerError;
@@ -63,9 +64,10 @@ impl InPlace {
     pub(crate) fn inject(
         &mut self,
         fault: &network::Partition,
+        guard: &Guard,
         to: &Recorder,
     ) -> Result<(), RunnerError> {
-        let injected = fault.inject().map_err(|e| match e.kind() {
+        let injected = fault.inject(guard).map_err(|e| match e.kind() {
             Kind::Input => RunnerError::Input(chain(&e)),
             Kind::Missing => RunnerError::Missing {
                 what: "the fault network.partition cannot be put in place".into(),

@@ -26,7 +26,11 @@ impl Processes {
         self.0.retain(|(service, pid, process)| {
             let ended = process.wait_ended(0).unwrap_or(false);
             if ended {
-                to.record(Event::now(ProcessEnded { service: service.clone(), pid: *pid }));
+                to.record(Event::now(ProcessEnded {
+                    service: service.clone(),
+                    pid: *pid,
+                    how: None,
+                }));
             }
             !ended
         });

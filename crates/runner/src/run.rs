@@ -11,6 +11,7 @@ use temblor_event::{
     Aborted, Cost, CounterRead, CounterWhen, Event, LoadPlan, PhaseMark, PhasePlan, RunEnded,
     RunStarted, SCHEMA, clock,
 };
+use temblor_faults::undo::Guard;
 use temblor_lab::State as LabState;
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
@@ -87,6 +88,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .transpose()?;
     let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
     let probe = probe::attach(experiment, &targets, here)?;
+    let guard = Guard::without_guardian(&std::env::temp_dir())
+        .map_err(|e| RunnerError::failed("the undo journal could not be opened")(e.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("watch")
@@ -116,6 +119,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         used_before: probe::own_cost(),
         watchers: Vec::new(),
         prefix: key_prefix(settings.seed),
+        guard,
         in_place: InPlace::default(),
         healed_ns: 0,
         aborts: AbortWatch::new(&experiment.abort),
@@ -148,6 +152,8 @@ struct Run<'a> {
     /// Checks and gauges.
     watchers: Vec<JoinHandle<()>>,
     prefix: String,
+    /// Writes down how what is in place is undone.
+    guard: Guard,
     in_place: InPlace,
     /// When the last fault was undone; steadiness counts from there.
     healed_ns: u64,
@@ -226,7 +232,7 @@ impl Run<'_> {
         self.say(&format!("{}: for {} s", phase.name, phase.length.as_secs_f64()));
         let mut stopped = None;
         for i in 0..self.faults[index].len() {
-            match self.in_place.inject(&self.faults[index][i], &self.recorder) {
+            match self.in_place.inject(&self.faults[index][i], &self.guard, &self.recorder) {
                 Ok(()) => self.say(&format!("fault in: {}", phase.inject[i].name())),
                 Err(error) => {
                     stopped = Some(crate::http::chain(&error));
@@ -347,6 +353,8 @@ impl Run<'_> {
                 steady_state: experiment.steady_state.clone(),
                 steady_hold_ns: ns(experiment.steady_hold),
                 expect: experiment.expect.clone(),
+                hypothesis: experiment.hypothesis.clone(),
+                learn: Vec::new(),
                 backlogs: experiment
                     .gauges
                     .iter()

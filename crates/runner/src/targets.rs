@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use temblor_event::TargetSeen;
+use temblor_host::cgroup::{Cgroups, Group};
 use temblor_host::netns::Netns;
-use temblor_host::target::Target;
+use temblor_host::target::{Origin, Target};
 use temblor_lab::State as LabState;
 use temblor_plan::{Experiment, TargetSelector};
 
@@ -129,5 +130,14 @@ fn of_pid(alias: &str, pid: u32) -> Result<Target, RunnerError> {
                 e.into(),
             )
         })?;
-    Ok(Target { service: format!("{name}-{pid}"), pids: vec![pid], netns, addresses })
+    let group =
+        Cgroups::detect().and_then(|cgroups| Group::of_pid(&cgroups, pid)).unwrap_or_default();
+    Ok(Target {
+        service: format!("{name}-{pid}"),
+        pids: vec![pid],
+        netns,
+        addresses,
+        group,
+        origin: Origin::Processes,
+    })
 }

@@ -198,6 +198,8 @@ pub(crate) mod tests {
             steady_hold_ns: 0,
             expect: Vec::new(),
             backlogs: Vec::new(),
+            hypothesis: None,
+            learn: Vec::new(),
         };
         Event::at(1, started)
     }

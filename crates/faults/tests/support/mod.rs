@@ -10,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use temblor_faults::network::{Action, Direction, Partition, Peer};
+use temblor_faults::undo::Guard;
 use temblor_host::netns::Netns;
 use temblor_host::target::Target;
 
@@ -96,12 +97,11 @@ impl Pair {
     /// A partition of `a` from one address of `b`.
     pub fn partition(&self, to: &str, direction: Direction, action: Action) -> Partition {
         Partition {
-            from: Target {
-                service: "client".into(),
-                pids: vec![],
-                netns: self.a.clone(),
-                addresses: vec![A4.parse().unwrap(), A6.parse().unwrap()],
-            },
+            from: Target::of_namespace(
+                "client",
+                self.a.clone(),
+                vec![A4.parse().unwrap(), A6.parse().unwrap()],
+            ),
             to: vec![Peer { name: "server".into(), address: to.parse().unwrap() }],
             ports: vec![],
             direction,
@@ -151,4 +151,10 @@ pub fn receive(mut stream: &TcpStream, within: Duration) -> io::Result<()> {
 /// Whether a failed read or connect is for want of time.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+}
+
+/// A journal that goes with the test's directory.
+pub fn guard() -> Guard {
+    let dir = std::env::temp_dir().join(format!("temblor-faults-{}", std::process::id()));
+    Guard::without_guardian(&dir).unwrap()
 }

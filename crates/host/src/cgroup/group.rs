@@ -32,7 +32,7 @@ pub struct Limits {
 }
 
 /// A cgroup under one name in all hierarchies that matter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
     dirs: Vec<PathBuf>,
 }
@@ -74,6 +74,25 @@ impl Group {
     #[must_use]
     pub fn recorded(dirs: Vec<PathBuf>) -> Self {
         Self { dirs }
+    }
+
+    /// The group a process is in, in every hierarchy that matters.
+    ///
+    /// # Errors
+    /// No such process.
+    pub fn of_pid(cgroups: &Cgroups, pid: u32) -> io::Result<Self> {
+        let dirs = cgroups.of_pid(pid)?;
+        Ok(Self { dirs: dirs.into_iter().filter(|(h, _)| is_wanted(h)).map(|(_, d)| d).collect() })
+    }
+
+    /// The first of these control files that the group has, in the order given: `["cpu.max",
+    /// "cpu.cfs_quota_us"]`.
+    #[must_use]
+    pub fn control_file(&self, names: &[&str]) -> Option<PathBuf> {
+        names
+            .iter()
+            .flat_map(|name| self.dirs.iter().map(move |dir| dir.join(name)))
+            .find(|file| file.is_file())
     }
 
     /// Its directories, one a hierarchy.

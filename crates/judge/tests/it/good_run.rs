@@ -169,6 +169,8 @@ pub(crate) fn started() -> RunStarted {
             expectation(Figure::LedgerUnexpected, Op::Eq, 0.0, "0"),
         ],
         backlogs: vec![BACKLOG.to_owned()],
+        hypothesis: None,
+        learn: Vec::new(),
     }
 }
 

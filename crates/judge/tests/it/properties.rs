@@ -82,6 +82,7 @@ fn effect() -> impl Strategy<Value = Effect> {
         count,
         source: "nft".to_owned(),
         parts: Vec::new(),
+        doses: Vec::new(),
     })
 }
 

@@ -313,6 +313,7 @@ fn fault() -> FaultResult {
                 EffectPart { name: "out to 10.83.0.11".to_owned(), count: 243, bytes: 187_331 },
                 EffectPart { name: "in from 10.83.0.11".to_owned(), count: 68, bytes: 5_212 },
             ],
+            doses: vec![],
         },
         injected_seconds: 0.0,
         reverted_seconds: Some(30.004),

@@ -83,12 +83,11 @@ mod tests {
 
     fn partition(netns: Netns, to: &[&str], ports: &[u16]) -> Partition {
         Partition {
-            from: Target {
-                service: "api".into(),
-                pids: vec![],
+            from: Target::of_namespace(
+                "api",
                 netns,
-                addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            },
+                vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            ),
             to: to
                 .iter()
                 .map(|a| Peer { name: (*a).into(), address: a.parse().unwrap() })
@@ -102,9 +101,9 @@ mod tests {
     #[test]
     fn what_can_be_cut_is_accepted() {
         for to in ["10.0.0.2", "10.0.0.0/24", "0.0.0.0/0", "fd00::2", "fd00::/8", "::/0"] {
-            partition(elsewhere(), &[to], &[]).check().unwrap();
+            check(&partition(elsewhere(), &[to], &[])).unwrap();
         }
-        partition(elsewhere(), &["10.0.0.2", "fd00::2"], &[1, 65535]).check().unwrap();
+        check(&partition(elsewhere(), &["10.0.0.2", "fd00::2"], &[1, 65535])).unwrap();
     }
 
     #[test]
@@ -127,7 +126,7 @@ mod tests {
             (&["0.0.0.0"], &[], "no address"),
             (&["::"], &[], "no address"),
         ] {
-            let said = partition(elsewhere(), to, ports).check().unwrap_err().to_string();
+            let said = check(&partition(elsewhere(), to, ports)).unwrap_err().to_string();
             assert!(said.contains(says), "{said}");
         }
     }
@@ -135,7 +134,7 @@ mod tests {
     #[test]
     fn the_namespace_everybody_shares_is_refused() {
         let shared = Netns::of_this_thread().unwrap();
-        let refusal = partition(shared, &["10.0.0.2"], &[]).check().unwrap_err();
+        let refusal = check(&partition(shared, &["10.0.0.2"], &[])).unwrap_err();
         assert!(matches!(refusal, Refusal::SharedNamespace { .. }), "{refusal}");
     }
 }

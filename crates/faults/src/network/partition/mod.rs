@@ -48,7 +48,8 @@ pub use trial::trial;
 
 use super::Prefix;
 use crate::nft::{OwnedTable, listing, next_name};
-use crate::{Described, Error, Injected, PlannedChange, Refusal, Result, Reverted};
+use crate::undo::Guard;
+use crate::{Described, Error, Fault, Injected, PlannedChange, Refusal, Result, Reverted};
 
 const NAME: &str = "network.partition";
 const UNDONE_BY: &str = "the kernel, when the table's owner closes its socket";
@@ -142,18 +143,16 @@ pub struct Partition {
     pub action: Action,
 }
 
-impl Partition {
-    /// Says whether this partition can be asked for at all. Changes nothing.
-    ///
-    /// # Errors
-    /// The reason why not.
-    pub fn check(&self) -> Result<(), Refusal> {
-        check::check(self)
+impl Fault for Partition {
+    fn name(&self) -> &'static str {
+        NAME
     }
 
-    /// What [`Self::inject`] would change, in words. Changes nothing.
-    #[must_use]
-    pub fn plan(&self) -> Vec<PlannedChange> {
+    fn check(&self) -> Result<()> {
+        Ok(check::check(self)?)
+    }
+
+    fn plan(&self) -> Vec<PlannedChange> {
         let table = PlannedChange {
             what: format!(
                 "add an nftables table inet temblor_{}_N with an owner, in the network namespace \
@@ -171,12 +170,8 @@ impl Partition {
         std::iter::once(table).chain(rules).collect()
     }
 
-    /// Puts the partition in place.
-    ///
-    /// # Errors
-    /// It is refused ([`Self::check`]), the machine lacks something, or the kernel said no. Then
-    /// nothing is in place.
-    pub fn inject(&self) -> Result<Box<dyn Injected>> {
+    /// The table dies with this process: there is nothing to put on record.
+    fn inject(&self, _guard: &Guard) -> Result<Box<dyn Injected>> {
         self.check()?;
         let parts = rules::parts(self);
         let own = if self.direction.cuts_out() { self.own_addresses()? } else { Vec::new() };
@@ -208,10 +203,13 @@ impl Partition {
                 .iter()
                 .map(|part| EffectPart { name: part.name(), count: 0, bytes: 0 })
                 .collect(),
+            doses: Vec::new(),
         };
         Ok(Box::new(InPlace { table, described, effect }))
     }
+}
 
+impl Partition {
     fn dose(&self) -> BTreeMap<String, String> {
         let to: Vec<String> = self.to.iter().map(rules::who).collect();
         BTreeMap::from([

@@ -26,12 +26,7 @@ pub fn trial() -> Result<()> {
     let netns = empty_netns()?;
     for action in [Action::Drop, Action::Reject] {
         let partition = Partition {
-            from: Target {
-                service: "a trial".into(),
-                pids: Vec::new(),
-                netns: netns.clone(),
-                addresses: Vec::new(),
-            },
+            from: Target::of_namespace("a trial", netns.clone(), Vec::new()),
             to: PEERS.map(|a| Peer { name: a.to_string(), address: a.into() }).into(),
             ports: vec![5432],
             direction: Direction::Both,

@@ -7,6 +7,7 @@ use temblor_host::netns::Netns;
 use temblor_host::target::Target;
 
 use super::*;
+use crate::Fault as _;
 use crate::network::Direction;
 
 fn partition(
@@ -17,12 +18,7 @@ fn partition(
     action: Action,
 ) -> Partition {
     Partition {
-        from: Target {
-            service: service.into(),
-            pids: vec![],
-            netns: Netns::of_this_thread().unwrap(),
-            addresses: vec![],
-        },
+        from: Target::of_namespace(service, Netns::of_this_thread().unwrap(), vec![]),
         to: to
             .iter()
             .map(|(name, a)| Peer { name: (*name).into(), address: a.parse().unwrap() })

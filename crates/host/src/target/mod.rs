@@ -3,9 +3,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::cgroup::Group;
 use crate::netns::Netns;
 
-/// A set of processes with their network namespace and addresses.
+/// A set of processes with their network namespace, cgroup and addresses.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// The service, container or process name: unique among the targets of a run.
@@ -17,6 +18,61 @@ pub struct Target {
     pub netns: Netns,
     /// The addresses at which others reach it.
     pub addresses: Vec<IpAddr>,
+    /// The cgroup of its main process, one directory a hierarchy; it stays when the process is
+    /// replaced.
+    pub group: Group,
+    /// How it was found, and so who keeps it running.
+    pub origin: Origin,
+}
+
+/// How a target was found, and so who keeps it running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A service of the lab: its supervisor starts it again.
+    Lab,
+    /// Processes: nobody is known to start them again.
+    Processes,
+    /// Whatever is in a cgroup.
+    Cgroup,
+    /// A systemd unit, by its full name.
+    Unit(String),
+    /// A container.
+    Container {
+        /// The engine's socket.
+        socket: std::path::PathBuf,
+        /// The engine's id of it.
+        id: String,
+    },
+}
+
+impl Target {
+    /// A target that is known by its network namespace only.
+    #[must_use]
+    pub fn of_namespace(service: &str, netns: Netns, addresses: Vec<IpAddr>) -> Self {
+        Self {
+            service: service.to_owned(),
+            pids: Vec::new(),
+            netns,
+            addresses,
+            group: Group::default(),
+            origin: Origin::Processes,
+        }
+    }
+
+    /// The processes that it has now: those in its cgroup where that is its own, else those of
+    /// its first ones that still run. The main one is not told apart.
+    #[must_use]
+    pub fn processes_now(&self) -> Vec<u32> {
+        match self.origin {
+            Origin::Processes => self
+                .pids
+                .iter()
+                .copied()
+                .filter(|pid| crate::process::name(*pid).is_some())
+                .collect(),
+            _ => self.group.processes(),
+        }
+    }
 }
 
 /// The addresses of the calling thread's network namespace at which others may reach it: neither

@@ -1,0 +1,77 @@
+//! What undoes a fault when this process cannot.
+//!
+//! A change that the kernel would keep is first written to a journal, with what was there before
+//! and with whom it belongs to, and the journal is fsynced; only then is the change made. The
+//! journal is replayed by whoever is left: this process at the fault's end, a guardian process
+//! when this one dies or the deadline passes, `temblor heal` when both are dead, also after a
+//! reboot.
+
+mod control_file;
+mod guard;
+
+pub use control_file::ControlFile;
+pub use guard::{Entry, Guard};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// One change and how it is undone. Each kind has a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Undo {
+    /// A control file gets its previous value back.
+    ControlFile(ControlFile),
+}
+
+/// What became of an undoing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It was in place, and now it is not.
+    Restored,
+    /// There was nothing to undo: the change had not been made, or had been undone.
+    Nothing,
+    /// What was changed is gone, or is not ours any more; the reason.
+    NotOurs(String),
+}
+
+/// What each kind of [`Undo`] can do.
+pub trait Undoing {
+    /// In words, for plans and for `temblor heal`: `write 100000 back to /sys/...`.
+    fn words(&self) -> String;
+
+    /// Undoes the change. Doing it twice is as good as once, and it is right before the change
+    /// was made, half way through it, and after somebody else has undone it.
+    ///
+    /// # Errors
+    /// It is still in place and could not be undone.
+    fn undo(&self) -> Result<Undone>;
+
+    /// Whether something of it is still in place.
+    ///
+    /// # Errors
+    /// That cannot be found out.
+    fn is_open(&self) -> Result<bool>;
+}
+
+impl Undo {
+    fn kind(&self) -> &dyn Undoing {
+        match self {
+            Self::ControlFile(undo) => undo,
+        }
+    }
+}
+
+impl Undoing for Undo {
+    fn words(&self) -> String {
+        self.kind().words()
+    }
+
+    fn undo(&self) -> Result<Undone> {
+        self.kind().undo()
+    }
+
+    fn is_open(&self) -> Result<bool> {
+        self.kind().is_open()
+    }
+}

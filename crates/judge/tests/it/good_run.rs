@@ -282,6 +282,7 @@ fn fault() -> [Event; 2] {
         measure: "packets dropped".to_owned(),
         count: 3_482,
         source: "nftables rule counters".to_owned(),
+        doses: Vec::new(),
         parts: Vec::new(),
     };
     let reverted = FaultReverted { id: 1, began_ns: ms(121_000) - ms(2), effect, verified: true };

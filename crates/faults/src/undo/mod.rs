@@ -7,10 +7,16 @@
 //! reboot.
 
 mod control_file;
+mod file;
 mod guard;
+mod move_back;
+mod process;
 
 pub use control_file::ControlFile;
+pub use file::RemoveFile;
 pub use guard::{Entry, Guard};
+pub use move_back::MoveBack;
+pub use process::{Continue, EndProcess};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +28,14 @@ use crate::Result;
 pub enum Undo {
     /// A control file gets its previous value back.
     ControlFile(ControlFile),
+    /// A process that was stopped goes on.
+    Continue(Continue),
+    /// A process of ours ends.
+    EndProcess(EndProcess),
+    /// A file of ours is removed.
+    RemoveFile(RemoveFile),
+    /// Processes go back to their cgroups, and the group of ours is removed.
+    MoveBack(MoveBack),
 }
 
 /// What became of an undoing.
@@ -58,6 +72,10 @@ impl Undo {
     fn kind(&self) -> &dyn Undoing {
         match self {
             Self::ControlFile(undo) => undo,
+            Self::Continue(undo) => undo,
+            Self::EndProcess(undo) => undo,
+            Self::RemoveFile(undo) => undo,
+            Self::MoveBack(undo) => undo,
         }
     }
 }

@@ -78,12 +78,24 @@ pub enum Refusal {
     },
     /// The target has no network namespace of its own.
     #[error(
-        "{service} has no network namespace of its own: cutting it off by address would cut off \
+        "{service} has no network namespace of its own: a fault of its network would be one of \
          every process that shares its namespace; run it in a namespace or a container"
     )]
     SharedNamespace {
         /// The target.
         service: String,
+    },
+    /// A dose that is none, or that nobody can mean.
+    #[error("{fault}: a {what} of {given} {why}")]
+    BadDose {
+        /// The fault.
+        fault: &'static str,
+        /// `share`, `delay`.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// Why it is none, and what to give instead.
+        why: String,
     },
     /// Nobody to be cut off from.
     #[error("the partition of {service} names no peer: say from whom it is to be cut off")]
@@ -107,7 +119,7 @@ pub enum Refusal {
     #[error("port 0 is not a port: leave the ports out to mean all of them")]
     PortZero,
     /// The target and the peer are the same.
-    #[error("{service} cannot be cut off from itself: {peer} is its own address")]
+    #[error("{peer} is an address of {service}'s own: packets to it never leave {service}")]
     Itself {
         /// The target.
         service: String,

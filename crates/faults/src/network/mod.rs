@@ -2,6 +2,8 @@
 
 mod partition;
 mod prefix;
+mod shape;
 
 pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer, trial};
 pub use prefix::Prefix;
+pub use shape::{DELAY_MAX, Dose, Shape};

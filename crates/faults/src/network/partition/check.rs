@@ -3,34 +3,41 @@
 use std::net::IpAddr;
 
 use temblor_host::netns::Netns;
+use temblor_host::target::Target;
 
 use super::{MAX_PEERS, MAX_PORTS, Partition, Peer};
 use crate::Refusal;
 
 pub(super) fn check(partition: &Partition) -> Result<(), Refusal> {
-    let service = || partition.from.service.clone();
     if partition.to.is_empty() {
-        return Err(Refusal::NoPeers { service: service() });
+        return Err(Refusal::NoPeers { service: partition.from.service.clone() });
     }
-    for (what, given, max) in
-        [("peers", partition.to.len(), MAX_PEERS), ("ports", partition.ports.len(), MAX_PORTS)]
-    {
+    check_ends(&partition.from, &partition.to, &partition.ports)
+}
+
+/// What holds for every fault between a target and its peers.
+pub(in crate::network) fn check_ends(
+    from: &Target,
+    to: &[Peer],
+    ports: &[u16],
+) -> Result<(), Refusal> {
+    for (what, given, max) in [("peers", to.len(), MAX_PEERS), ("ports", ports.len(), MAX_PORTS)] {
         if given > max {
             return Err(Refusal::TooMany { what, given, max });
         }
     }
-    if partition.ports.contains(&0) {
+    if ports.contains(&0) {
         return Err(Refusal::PortZero);
     }
-    partition.to.iter().try_for_each(|peer| check_peer(partition, peer))?;
-    if is_shared(&partition.from.netns) {
-        return Err(Refusal::SharedNamespace { service: service() });
+    to.iter().try_for_each(|peer| check_peer(from, peer))?;
+    if is_shared(&from.netns) {
+        return Err(Refusal::SharedNamespace { service: from.service.clone() });
     }
     Ok(())
 }
 
-fn check_peer(partition: &Partition, peer: &Peer) -> Result<(), Refusal> {
-    let service = || partition.from.service.clone();
+fn check_peer(from: &Target, peer: &Peer) -> Result<(), Refusal> {
+    let service = || from.service.clone();
     let peer = peer.address;
     let address = peer.address();
     // A whole family (0.0.0.0/0) begins with an address that is no host's; it is meant.
@@ -57,7 +64,7 @@ fn check_peer(partition: &Partition, peer: &Peer) -> Result<(), Refusal> {
     if let Some(what) = what {
         return Err(Refusal::NotAPeer { peer, what });
     }
-    if peer.is_single() && partition.from.addresses.contains(&address) {
+    if peer.is_single() && from.addresses.contains(&address) {
         return Err(Refusal::Itself { service: service(), peer });
     }
     Ok(())
@@ -113,8 +120,8 @@ mod tests {
             (&["10.0.0.2"], &[5432, 0], "port 0 is not a port"),
             (&["10.0.0.2"], &[1; MAX_PORTS + 1], "1025 ports are more than the 1024"),
             (&["10.0.0.2"; MAX_PEERS + 1], &[], "1025 peers are more than the 1024"),
-            (&["10.0.0.2", "10.0.0.1"], &[], "api cannot be cut off from itself"),
-            (&["fd00::1"], &[], "api cannot be cut off from itself"),
+            (&["10.0.0.2", "10.0.0.1"], &[], "never leave api"),
+            (&["fd00::1"], &[], "never leave api"),
             (&["127.0.0.1"], &[], "127.0.0.1 is loopback"),
             (&["127.0.0.0/8"], &[], "127.0.0.0/8 is loopback"),
             (&["::1"], &[], "::1 is loopback"),

@@ -44,6 +44,8 @@ use temblor_event::clock::now_ns;
 use temblor_event::{Effect, EffectPart};
 use temblor_host::target::Target;
 
+pub(in crate::network) use check::check_ends;
+pub(in crate::network) use rules::{ports, who};
 pub use trial::trial;
 
 use super::Prefix;
@@ -211,11 +213,11 @@ impl Fault for Partition {
 
 impl Partition {
     fn dose(&self) -> BTreeMap<String, String> {
-        let to: Vec<String> = self.to.iter().map(rules::who).collect();
+        let to: Vec<String> = self.to.iter().map(who).collect();
         BTreeMap::from([
             ("from".into(), self.from.service.clone()),
             ("to".into(), to.join(", ")),
-            ("ports".into(), rules::ports(&self.ports).unwrap_or_else(|| "all".into())),
+            ("ports".into(), ports(&self.ports).unwrap_or_else(|| "all".into())),
             ("direction".into(), self.direction.word().into()),
             ("action".into(), self.action.word().into()),
         ])

@@ -77,7 +77,7 @@ impl Part<'_> {
 }
 
 /// A peer in words: its name with its address, unless they are the same.
-pub(super) fn who(peer: &Peer) -> String {
+pub(in crate::network) fn who(peer: &Peer) -> String {
     let address = peer.address.to_string();
     if peer.name.is_empty() || peer.name == address {
         address
@@ -87,7 +87,7 @@ pub(super) fn who(peer: &Peer) -> String {
 }
 
 /// The ports as nft lists them, each once, in order. None: there is no such condition.
-pub(super) fn ports(ports: &[u16]) -> Option<String> {
+pub(in crate::network) fn ports(ports: &[u16]) -> Option<String> {
     let ports: BTreeSet<u16> = ports.iter().copied().collect();
     let words: Vec<String> = ports.iter().map(u16::to_string).collect();
     (!words.is_empty()).then(|| words.join(", "))

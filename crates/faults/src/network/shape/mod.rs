@@ -1,0 +1,73 @@
+//! `network.latency`, `.loss`, `.duplicate`, `.reorder`, `.corrupt`, `.bandwidth`: the wire
+//! between a target and its peers is a worse one.
+//!
+//! **Who.** Packets between the target and the given peers; no peers: everybody. The ports are
+//! the peers', TCP and UDP; no ports: every protocol. As with a partition, loopback traffic and
+//! neighbour discovery are spared, and so is what a peer opens to a port of the target's where
+//! ports are given.
+//!
+//! **Which way.** A dose applies to each packet that passes in the given direction.
+//! [`Direction::Out`], which [`Shape::DIRECTION`] names as the usual one, makes a round trip
+//! longer by the delay once, and takes the share from what the target sends;
+//! [`Direction::Both`] applies the dose twice to a round trip. That is what netem does on an
+//! interface, and what its users expect.
+
+mod check;
+mod dose;
+
+use std::collections::BTreeMap;
+
+use temblor_host::target::Target;
+
+use super::{Direction, Peer};
+use crate::Result;
+
+pub use check::DELAY_MAX;
+pub use dose::Dose;
+
+/// A worse wire between a target and its peers.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Whose wire; the change is made in its network namespace.
+    pub from: Target,
+    /// Towards whom. None: everybody but itself.
+    pub to: Vec<Peer>,
+    /// On which of the peers' TCP and UDP ports. None: on all of them, and for every protocol.
+    pub ports: Vec<u16>,
+    /// Which way.
+    pub direction: Direction,
+    /// How much worse.
+    pub dose: Dose,
+    /// What decides which packets are hit. None: drawn when the fault is put in place, and told
+    /// in its dose, so that the same ones can be asked for again.
+    pub seed: Option<u64>,
+}
+
+impl Shape {
+    /// The direction that is meant where none is given.
+    pub const DIRECTION: Direction = Direction::Out;
+
+    /// Whether it can be asked for: the dose's bounds, the peers, the namespace. Changes nothing.
+    ///
+    /// # Errors
+    /// Why not, as [`crate::Error::Refused`].
+    pub fn check_asked(&self) -> Result<()> {
+        Ok(check::check(self)?)
+    }
+
+    /// What is asked, in words.
+    #[must_use]
+    pub fn words(&self) -> BTreeMap<String, String> {
+        let mut words = self.dose.words();
+        let to: Vec<String> = self.to.iter().map(super::partition::who).collect();
+        let ports = super::partition::ports(&self.ports);
+        words.extend([
+            ("from".into(), self.from.service.clone()),
+            ("to".into(), if to.is_empty() { "everybody".into() } else { to.join(", ") }),
+            ("ports".into(), ports.unwrap_or_else(|| "all".into())),
+            ("direction".into(), self.direction.word().into()),
+        ]);
+        words.extend(self.seed.map(|seed| ("seed".into(), seed.to_string())));
+        words
+    }
+}

@@ -103,6 +103,14 @@ pub enum Refusal {
         /// The target.
         service: String,
     },
+    /// A fault between a target and nobody.
+    #[error("the {fault} of {service} names no peer: say who is at the other end")]
+    NobodyNamed {
+        /// The fault.
+        fault: &'static str,
+        /// The target.
+        service: String,
+    },
     /// More peers or ports than one table should hold.
     #[error(
         "{given} {what} are more than the {max} that one fault takes: use a prefix, or no ports for all"

@@ -12,6 +12,7 @@
 mod error;
 mod fault;
 mod injected;
+mod netlink;
 pub mod network;
 mod nft;
 pub mod undo;

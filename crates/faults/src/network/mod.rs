@@ -2,8 +2,10 @@
 
 mod partition;
 mod prefix;
+mod reset;
 mod shape;
 
 pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer, trial};
 pub use prefix::Prefix;
+pub use reset::{EVERY_MAX, EVERY_MIN, Reset};
 pub use shape::{DELAY_MAX, Dose, Shape};

@@ -72,7 +72,7 @@ fn check_peer(from: &Target, peer: &Peer) -> Result<(), Refusal> {
 
 /// Whether a namespace is one that everybody is in: this process's, or the first process's. One
 /// that may not be looked at cannot be the same as the target's, which was opened.
-fn is_shared(netns: &Netns) -> bool {
+pub(in crate::network) fn is_shared(netns: &Netns) -> bool {
     [Netns::of_this_thread(), Netns::of_pid(1)].into_iter().flatten().any(|other| other == *netns)
 }
 

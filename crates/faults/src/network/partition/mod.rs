@@ -44,7 +44,7 @@ use temblor_event::clock::now_ns;
 use temblor_event::{Effect, EffectPart};
 use temblor_host::target::Target;
 
-pub(in crate::network) use check::check_ends;
+pub(in crate::network) use check::{check_ends, is_shared};
 pub(in crate::network) use rules::{ports, who};
 pub use trial::trial;
 

@@ -10,6 +10,7 @@ pub mod cgroup;
 mod facts;
 pub mod netns;
 pub mod process;
+pub mod processes;
 pub mod programs;
 pub mod target;
 

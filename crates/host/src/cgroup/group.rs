@@ -19,6 +19,9 @@ const V1_CONTROLLERS: &[&str] = &["cpu", "cpuacct", "memory", "blkio", "freezer"
 /// What version 2 must be told to hand down to the groups below.
 const V2_CONTROLLERS: &[&str] = &["cpu", "memory", "io", "pids"];
 
+/// More groups than this in one hierarchy are not looked at: the kernel's own limit is 65,536.
+const DIRS_MAX: usize = 1 << 16;
+
 /// How long to wait between two looks at a group that is to become empty.
 const LOOK_AGAIN_MS: i64 = 5;
 
@@ -85,6 +88,13 @@ impl Group {
         Ok(Self { dirs: dirs.into_iter().filter(|(h, _)| is_wanted(h)).map(|(_, d)| d).collect() })
     }
 
+    /// The group that `/proc/PID/cgroup` calls by this path, as far as it exists.
+    #[must_use]
+    pub fn at(cgroups: &Cgroups, path: &str) -> Self {
+        let wanted = cgroups.hierarchies().iter().filter(|h| is_wanted(h));
+        Self { dirs: wanted.filter_map(|h| h.dir(path)).filter(|dir| dir.is_dir()).collect() }
+    }
+
     /// The first of these control files that the group has, in the order given: `["cpu.max",
     /// "cpu.cfs_quota_us"]`.
     #[must_use]
@@ -125,14 +135,17 @@ impl Group {
     /// Its processes, in the order of their pids. Groups made below it by others are left out.
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
-        let mut pids: Vec<u32> = self
-            .dirs
-            .iter()
-            .filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok())
-            .flat_map(|text| text.lines().filter_map(|l| l.parse().ok()).collect::<Vec<u32>>())
-            // 0 is a process that this pid namespace cannot see.
-            .filter(|pid| *pid != 0)
-            .collect();
+        let mut pids: Vec<u32> = self.dirs.iter().flat_map(|dir| procs(dir)).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// Its processes and those of all groups below it, in the order of their pids.
+    #[must_use]
+    pub fn processes_below(&self) -> Vec<u32> {
+        let mut pids: Vec<u32> =
+            self.dirs.iter().flat_map(|dir| subtree(dir)).flat_map(|dir| procs(&dir)).collect();
         pids.sort_unstable();
         pids.dedup();
         pids
@@ -236,6 +249,29 @@ impl Group {
             }
         }
     }
+}
+
+/// The processes of one group in one hierarchy; none where it is gone.
+pub(crate) fn procs(dir: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    // 0 is a process that this pid namespace cannot see.
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+}
+
+/// A group's directory and all below it, parents before children, as many as a machine can be
+/// expected to have.
+pub(crate) fn subtree(top: &Path) -> Vec<PathBuf> {
+    let mut dirs = vec![top.to_path_buf()];
+    let mut at = 0;
+    while at < dirs.len() && dirs.len() < DIRS_MAX {
+        let entries = fs::read_dir(&dirs[at]).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let mut below: Vec<PathBuf> = below.map(|entry| entry.path()).collect();
+        below.sort_unstable();
+        dirs.extend(below);
+        at += 1;
+    }
+    dirs
 }
 
 fn is_wanted(hierarchy: &Hierarchy) -> bool {

@@ -4,4 +4,5 @@ mod group;
 mod layout;
 
 pub use group::{Group, Limits};
+pub(crate) use group::{procs, subtree};
 pub use layout::{Cgroups, Hierarchy, Layout};

@@ -1,10 +1,16 @@
 //! What is acted on or watched.
 
+pub mod find;
+mod own_group;
+pub mod pick;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cgroup::Group;
 use crate::netns::Netns;
+
+pub use own_group::Others;
 
 /// A set of processes with their network namespace, cgroup and addresses.
 #[derive(Debug, Clone)]
@@ -59,8 +65,8 @@ impl Target {
         }
     }
 
-    /// The processes that it has now: those in its cgroup where that is its own, else those of
-    /// its first ones that still run. The main one is not told apart.
+    /// The processes that it has now: those in its cgroup and in groups below that where it is its
+    /// own, else those of its first ones that still run. The main one is not told apart.
     #[must_use]
     pub fn processes_now(&self) -> Vec<u32> {
         match self.origin {
@@ -70,7 +76,7 @@ impl Target {
                 .copied()
                 .filter(|pid| crate::process::name(*pid).is_some())
                 .collect(),
-            _ => self.group.processes(),
+            _ => self.group.processes_below(),
         }
     }
 }

@@ -48,6 +48,12 @@ pub enum Error {
     },
 }
 
+impl From<crate::disk::DiskRefusal> for Error {
+    fn from(refusal: crate::disk::DiskRefusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
 impl Error {
     /// Whose problem it is.
     #[must_use]
@@ -67,6 +73,9 @@ impl Error {
 /// Why a fault, as asked for, is not made. Each is about the experiment, not about the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
+    /// It is about a disk.
+    #[error(transparent)]
+    Disk(#[from] crate::disk::DiskRefusal),
     /// Ramps and steps want a dose that can be changed.
     #[error(
         "{fault} has no dose that could be changed while it is in place: leave out the ramp or \

@@ -7,12 +7,14 @@
 //! reboot.
 
 mod control_file;
+mod device_limit;
 mod file;
 mod guard;
 mod move_back;
 mod process;
 
 pub use control_file::ControlFile;
+pub use device_limit::DeviceLimit;
 pub use file::RemoveFile;
 pub use guard::{Entry, Guard};
 pub use move_back::MoveBack;
@@ -36,6 +38,8 @@ pub enum Undo {
     RemoveFile(RemoveFile),
     /// Processes go back to their cgroups, and the group of ours is removed.
     MoveBack(MoveBack),
+    /// A cgroup's limits for one block device get their previous values back.
+    DeviceLimit(DeviceLimit),
 }
 
 /// What became of an undoing.
@@ -76,6 +80,7 @@ impl Undo {
             Self::EndProcess(undo) => undo,
             Self::RemoveFile(undo) => undo,
             Self::MoveBack(undo) => undo,
+            Self::DeviceLimit(undo) => undo,
         }
     }
 }

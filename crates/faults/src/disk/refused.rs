@@ -1,0 +1,80 @@
+//! Why a fault of the disk, as asked for, is not made.
+
+use std::path::PathBuf;
+
+/// Why a fault of the disk, as asked for, is not made. Each is about the experiment, not about
+/// the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskRefusal {
+    /// A throttle without a limit.
+    #[error(
+        "disk.throttle of {service} limits nothing: give read_bytes_per_second, \
+         write_bytes_per_second, read_iops or write_iops"
+    )]
+    NoLimit {
+        /// The target.
+        service: String,
+    },
+    /// A limit that the kernel would take for none, or could not hold.
+    #[error("{what} is {given}: {why}")]
+    BadLimit {
+        /// The field.
+        what: &'static str,
+        /// What was given.
+        given: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The target has no processes.
+    #[error("{service} has no process now: there is nobody whose disk could be made worse")]
+    NoProcesses {
+        /// The target.
+        service: String,
+    },
+    /// The limit would hit others as well.
+    #[error(
+        "{service} shares its cgroup {} with {others}: a limit there would hit them too; run it \
+         in a cgroup, a container or a unit of its own", dir.display()
+    )]
+    SharedGroup {
+        /// The target.
+        service: String,
+        /// The shared cgroup.
+        dir: PathBuf,
+        /// Whom else it would hit, in words.
+        others: String,
+    },
+    /// Version 1 does not hand limits down.
+    #[error(
+        "{service} has processes in cgroups below {}, which a limit of cgroup version 1 does not \
+         reach: give one of those as the target", dir.display()
+    )]
+    GroupsBelow {
+        /// The target.
+        service: String,
+        /// Its cgroup.
+        dir: PathBuf,
+    },
+    /// No device was given, and none shows.
+    #[error(
+        "no block device is known behind {service}: it has no regular file open for writing, and \
+         its working directory is on none ({why}); give `device`"
+    )]
+    NoDevice {
+        /// The target.
+        service: String,
+        /// What was found instead.
+        why: String,
+    },
+    /// More devices than one fault takes.
+    #[error("{service} has files open for writing on {given} block devices: give `device`")]
+    TooManyDevices {
+        /// The target.
+        service: String,
+        /// How many.
+        given: usize,
+    },
+    /// What was named as a device is none.
+    #[error(transparent)]
+    NotADevice(#[from] super::NotADevice),
+}

@@ -76,6 +76,9 @@ pub enum Refusal {
     /// It is about a disk.
     #[error(transparent)]
     Disk(#[from] crate::disk::DiskRefusal),
+    /// A fault of a resource.
+    #[error(transparent)]
+    Resource(#[from] crate::resource::Refused),
     /// Ramps and steps want a dose that can be changed.
     #[error(
         "{fault} has no dose that could be changed while it is in place: leave out the ramp or \

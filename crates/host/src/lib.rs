@@ -12,6 +12,7 @@ pub mod netns;
 pub mod process;
 pub mod processes;
 pub mod programs;
+pub mod protected;
 pub mod target;
 
 pub use capabilities::{Capability, State, capabilities};

@@ -1,48 +1,105 @@
 //! What a fault records its undo with.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Undo, Undoing as _, Undone};
-use crate::Result;
+use temblor_event::clock::{now_ns, wall_unix_ns};
+use temblor_host::process::Identity;
+
+use super::guardian::Guardian;
+use super::journal::{Directory, Header, Journal, VERSION};
+use super::{Undo, Undoing as _, Undone, pid_namespace};
+use crate::{Error, Result};
 
 /// The journal of one run's changes, and the guardian that waits for this process's end.
+///
+/// Dropping it when every [`Entry`] is gone ends the guardian and removes the journal; what could
+/// not be undone stays on record, and the guardian tries it again.
 #[derive(Debug)]
-pub struct Guard {}
+pub struct Guard {
+    shared: Arc<Shared>,
+}
 
 impl Guard {
     /// Opens a journal of its own in `dir` and starts the guardian, which replays the journal when
-    /// this process ends, however it ends, or when `deadline` has passed since.
+    /// this process ends, however it ends, or when `deadline` has passed since. `guardian` is
+    /// given the journal's path as its last argument and is to call [`super::stand_guard`].
     ///
     /// # Errors
     /// The journal cannot be written, or the guardian cannot be started.
-    pub fn start(_dir: &Path, _guardian: Command, _deadline: Duration) -> Result<Self> {
-        Ok(Self {})
+    pub fn start(dir: &Path, guardian: Command, deadline: Duration) -> Result<Self> {
+        let shared = Shared::new(dir, Some(deadline))?;
+        let journal_path = {
+            let mut journal = shared.journal();
+            journal.begin().map_err(|e| not_written(dir, e))?;
+            shared.directory.path().join(journal.file_name())
+        };
+        let guard = Self { shared: Arc::new(shared) };
+        *guard.shared.guardian() = Some(Guardian::new(guardian, &journal_path));
+        guard.shared.ensure_guarded()?;
+        Ok(guard)
     }
 
-    /// A journal without a guardian: for tests and benchmarks of single faults.
+    /// A journal without a guardian: for tests and benchmarks of single faults. The file is made
+    /// with the first record.
     ///
     /// # Errors
-    /// The journal cannot be written.
-    pub fn without_guardian(_dir: &Path) -> Result<Self> {
-        Ok(Self {})
+    /// The journal's directory cannot be made.
+    pub fn without_guardian(dir: &Path) -> Result<Self> {
+        Ok(Self { shared: Arc::new(Shared::new(dir, None)?) })
     }
 
     /// Writes down how a change is undone; when this returns, it is on the disk, and the change
     /// may be made.
     ///
     /// # Errors
-    /// It could not be written; the change must not be made.
+    /// It could not be written, or the guardian is dead and could not be started again; the change
+    /// must not be made.
     pub fn record(&self, undo: Undo) -> Result<Entry> {
-        Ok(Entry { undo: Some(undo) })
+        self.shared.ensure_guarded()?;
+        let id = self
+            .shared
+            .journal()
+            .record(undo.clone())
+            .map_err(|e| not_written(self.shared.directory.path(), e))?;
+        Ok(Entry { id, undo: Some(undo), shared: Arc::clone(&self.shared) })
+    }
+
+    /// Whether the guardian lives; where it does not, another one is started. To be asked now and
+    /// then while a fault is in place. True without a guardian.
+    ///
+    /// # Errors
+    /// Another one cannot be started: nobody would undo what is in place if this process died.
+    pub fn ensure_guarded(&self) -> Result<()> {
+        self.shared.ensure_guarded()
+    }
+
+    /// Whether a guardian waits for this process's end right now.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.shared.guardian().as_mut().is_some_and(Guardian::is_alive)
+    }
+
+    /// Who the guardian is, if there is one and it lives.
+    #[must_use]
+    pub fn guardian(&self) -> Option<Identity> {
+        let mut guardian = self.shared.guardian();
+        let guardian = guardian.as_mut()?;
+        guardian.is_alive().then(|| guardian.identity())?
     }
 }
 
 /// A change on record. Dropping it undoes the change.
 #[derive(Debug)]
 pub struct Entry {
+    id: u64,
     undo: Option<Undo>,
+    shared: Arc<Shared>,
 }
 
 impl Entry {
@@ -51,7 +108,7 @@ impl Entry {
     /// # Errors
     /// It is still in place; it stays on record, for the guardian and for `temblor heal`.
     pub fn undo(mut self) -> Result<Undone> {
-        self.undo.take().map_or(Ok(Undone::Nothing), |undo| undo.undo())
+        self.undo.take().map_or(Ok(Undone::Nothing), |undo| self.shared.undo(self.id, undo))
     }
 
     /// The undo on record, to ask afterwards whether anything is left.
@@ -64,7 +121,137 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(undo) = self.undo.take() {
-            let _ = undo.undo();
+            // What could not be undone stays on record.
+            let _ = self.shared.undo(self.id, undo);
         }
     }
+}
+
+/// What the guard and all entries hold together.
+#[derive(Debug)]
+struct Shared {
+    directory: Directory,
+    journal: Mutex<Journal<Undo, Directory>>,
+    guardian: Mutex<Option<Guardian>>,
+    /// What was asked to be undone and is still on record: it could not be undone, or it is
+    /// covered by a later change.
+    waiting: Mutex<BTreeMap<u64, Undo>>,
+    /// A process that this one forked has a copy of all this, which is not its to act on.
+    owner_pid: u32,
+}
+
+impl Shared {
+    fn new(dir: &Path, deadline: Option<Duration>) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let directory = Directory::make(dir).map_err(|e| not_written(dir, e))?;
+        let owner = Identity::of_self().map_err(|e| Error::system("look at this process", e))?;
+        let pid_namespace = pid_namespace().map_err(|e| Error::system("look at /proc/self", e))?;
+        let unix_ns = wall_unix_ns();
+        let nanoseconds = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        let name = format!(
+            "{}-{}-{}-{}",
+            unix_ns / 1_000_000_000,
+            owner.pid,
+            owner.start_ticks,
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let owner_pid = owner.pid;
+        let header = Header {
+            version: VERSION,
+            owner,
+            pid_namespace,
+            deadline_ns: deadline.map(|d| now_ns().saturating_add(nanoseconds(d))),
+            deadline_unix_ns: deadline.map(|d| unix_ns.saturating_add(nanoseconds(d))),
+        };
+        Ok(Self {
+            journal: Mutex::new(Journal::new(directory.clone(), name, header)),
+            directory,
+            guardian: Mutex::new(None),
+            waiting: Mutex::new(BTreeMap::new()),
+            owner_pid,
+        })
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal<Undo, Directory>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guardian(&self) -> MutexGuard<'_, Option<Guardian>> {
+        self.guardian.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Undo>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ensure_guarded(&self) -> Result<()> {
+        let mut guardian = self.guardian();
+        let Some(guardian) = guardian.as_mut() else { return Ok(()) };
+        if guardian.is_alive() {
+            return Ok(());
+        }
+        let identity = guardian.start()?;
+        self.journal().guarded_by(identity).map_err(|e| not_written(self.directory.path(), e))
+    }
+
+    fn undo(&self, id: u64, undo: Undo) -> Result<Undone> {
+        if self.owner_pid != std::process::id() {
+            return Ok(Undone::NotOurs("it is another process's to undo".into()));
+        }
+        let undone = undo.undo();
+        if !self.is_final(id, &undone) {
+            self.waiting().insert(id, undo);
+            return undone;
+        }
+        self.journal().done(id);
+        self.retry_waiting();
+        undone
+    }
+
+    /// Whether a change need not be looked at again. One that is not in place any more, although
+    /// we have not undone it, may be covered by a later one of ours.
+    fn is_final(&self, id: u64, undone: &Result<Undone>) -> bool {
+        match undone {
+            Ok(Undone::Restored) => true,
+            Ok(_) => !self.journal().is_covered(id),
+            Err(_) => false,
+        }
+    }
+
+    /// Tries what is waiting again, the last change first.
+    fn retry_waiting(&self) {
+        let mut waiting = self.waiting();
+        let ids: Vec<u64> = waiting.keys().rev().copied().collect();
+        for id in ids {
+            let Some(undo) = waiting.get(&id) else { continue };
+            if self.is_final(id, &undo.undo()) {
+                waiting.remove(&id);
+                self.journal().done(id);
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.owner_pid != std::process::id() {
+            return;
+        }
+        self.retry_waiting();
+        let ended = self.journal().end();
+        // The guardian is told after the file is gone: then there is nothing for it to do.
+        if let Some(guardian) = self.guardian().take() {
+            guardian.release(ended);
+        }
+        if ended {
+            self.directory.tidy();
+        }
+    }
+}
+
+fn not_written(dir: &Path, error: io::Error) -> Error {
+    Error::system(
+        format!("write down in {} how to undo what is about to be done", dir.display()),
+        error,
+    )
 }

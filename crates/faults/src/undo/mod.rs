@@ -10,15 +10,24 @@ mod control_file;
 mod device_limit;
 mod file;
 mod guard;
+mod guardian;
+mod heal;
+mod journal;
 mod move_back;
 mod process;
+mod replay;
 
 pub use control_file::ControlFile;
 pub use device_limit::DeviceLimit;
 pub use file::RemoveFile;
 pub use guard::{Entry, Guard};
+pub use guardian::stand_guard;
+pub use heal::{
+    HealOutcome, Healed, OpenChange, OpenJournal, Standing, heal, open_journals, state_dir,
+};
 pub use move_back::MoveBack;
 pub use process::{Continue, EndProcess};
+pub use replay::{Change, Replayed};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,4 +106,11 @@ impl Undoing for Undo {
     fn is_open(&self) -> Result<bool> {
         self.kind().is_open()
     }
+}
+
+/// The pid namespace that this process counts in, by its inode.
+fn pid_namespace() -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Ok(std::fs::metadata("/proc/self/ns/pid")?.ino())
 }

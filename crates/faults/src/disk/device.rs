@@ -213,13 +213,25 @@ pub(super) fn of_target(target: &Target) -> Result<BTreeMap<BlockDevice, String>
     Ok(found)
 }
 
-fn of_open_files(pid: u32, found: &mut BTreeMap<BlockDevice, String>) -> io::Result<()> {
+/// A file that a process has open.
+pub(super) struct Open {
+    number: String,
+    mount: Option<u32>,
+    /// What the kernel says of it.
+    pub(super) stat: Stat,
+    /// Its path, as the process sees it.
+    pub(super) path: PathBuf,
+}
+
+/// What a process has open for writing: files, and whatever else has a descriptor.
+pub(super) fn open_for_writing(pid: u32) -> io::Result<Vec<Open>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.take(MAX_FILES) {
-        let number = entry?.file_name().to_string_lossy().into_owned();
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().into_owned();
         let Ok(info) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")) else { continue };
-        let field = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim())
-        };
+        let field =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let writes = field("flags:")
             .and_then(|flags| i32::from_str_radix(flags, 8).ok())
             .is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY);
@@ -227,7 +239,18 @@ fn of_open_files(pid: u32, found: &mut BTreeMap<BlockDevice, String>) -> io::Res
         if !writes {
             continue;
         }
-        if let Ok((device, path)) = of_link(pid, &format!("fd/{number}"), mount) {
+        let (Ok(stat), Ok(path)) = (rustix::fs::stat(entry.path()), fs::read_link(entry.path()))
+        else {
+            continue;
+        };
+        found.push(Open { number, mount, stat, path });
+    }
+    Ok(found)
+}
+
+fn of_open_files(pid: u32, found: &mut BTreeMap<BlockDevice, String>) -> io::Result<()> {
+    for open in open_for_writing(pid)? {
+        if let Ok((device, path)) = of_link(pid, &format!("fd/{}", open.number), open.mount) {
             found.entry(device).or_insert_with(|| format!("{}, open for writing", path.display()));
         }
     }

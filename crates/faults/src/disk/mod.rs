@@ -1,13 +1,19 @@
 //! Faults of a target's disk.
 //!
-//! [`Throttle`] limits what the target may read and write in a second. How each works, what it
+//! [`Throttle`] limits what the target may read and write in a second; [`Fill`] takes the space
+//! that its filesystem has left. How each works, what it
 //! reaches and what it does not, is said at the top of its file.
 
 mod device;
+mod fill;
 mod mounts;
+mod place;
 mod refused;
+mod scratch;
 mod throttle;
 
 pub use device::{BlockDevice, DeviceAsked, NotADevice};
+pub use fill::{Fill, Mark};
+pub use place::Place;
 pub use refused::DiskRefusal;
 pub use throttle::{MIN_BYTES_PER_SECOND, Throttle};

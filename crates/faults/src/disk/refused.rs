@@ -77,4 +77,68 @@ pub enum DiskRefusal {
     /// What was named as a device is none.
     #[error(transparent)]
     NotADevice(#[from] super::NotADevice),
+    /// The directory cannot be had.
+    #[error("{} is no directory that {service} could write to", path.display())]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Who sees it under this path.
+        service: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A share that is none.
+    #[error("`to` is {given}: it is a share of the filesystem, above 0 % and at most 100 %")]
+    BadShare {
+        /// What was given, where 1 is the whole.
+        given: f64,
+    },
+    /// The filesystem is as full as is asked for.
+    #[error(
+        "the filesystem of {place} has {free} bytes free, and {wanted} are to stay: it is that \
+         full already"
+    )]
+    FullAlready {
+        /// The directory.
+        place: String,
+        /// What is free now.
+        free: u64,
+        /// What is to stay free.
+        wanted: u64,
+    },
+    /// Nearly full, without being asked for in bytes.
+    #[error(
+        "`to` would leave {left} bytes free in the filesystem of {place}, less than the {floor} \
+         that stay free unless `free` says how many (0 for a full disk)"
+    )]
+    BelowFloor {
+        /// The directory.
+        place: String,
+        /// What would be left.
+        left: u64,
+        /// What stays free.
+        floor: u64,
+    },
+    /// Everything on the machine would suffer.
+    #[error(
+        "{place} is on the root filesystem: filling it hits everything on this machine; write \
+         `rootFilesystem: true` where that is meant"
+    )]
+    RootFilesystem {
+        /// The directory.
+        place: String,
+    },
+    /// A filesystem in memory.
+    #[error(
+        "the filesystem of {place} is in memory: to fill it takes {needed} bytes, and the machine \
+         has {available} to give"
+    )]
+    TakesMemory {
+        /// The directory.
+        place: String,
+        /// What the fault would take.
+        needed: u64,
+        /// What the machine could give.
+        available: u64,
+    },
 }

@@ -79,6 +79,9 @@ pub enum Refusal {
     /// A fault of a resource.
     #[error(transparent)]
     Resource(#[from] crate::resource::Refused),
+    /// A fault on processes.
+    #[error(transparent)]
+    Process(#[from] crate::process::ProcessRefusal),
     /// Ramps and steps want a dose that can be changed.
     #[error(
         "{fault} has no dose that could be changed while it is in place: leave out the ramp or \

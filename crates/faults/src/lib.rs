@@ -16,6 +16,7 @@ mod injected;
 mod netlink;
 pub mod network;
 mod nft;
+pub mod process;
 pub mod resource;
 pub mod undo;
 

@@ -16,6 +16,7 @@ mod journal;
 mod move_back;
 mod process;
 mod replay;
+pub(crate) mod thaw;
 
 pub use control_file::ControlFile;
 pub use device_limit::DeviceLimit;
@@ -28,6 +29,7 @@ pub use heal::{
 pub use move_back::MoveBack;
 pub use process::{Continue, EndProcess};
 pub use replay::{Change, Replayed};
+pub use thaw::Thaw;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +51,8 @@ pub enum Undo {
     MoveBack(MoveBack),
     /// A cgroup's limits for one block device get their previous values back.
     DeviceLimit(DeviceLimit),
+    /// A cgroup that was frozen goes on.
+    Thaw(Thaw),
 }
 
 /// What became of an undoing.
@@ -90,6 +94,7 @@ impl Undo {
             Self::RemoveFile(undo) => undo,
             Self::MoveBack(undo) => undo,
             Self::DeviceLimit(undo) => undo,
+            Self::Thaw(undo) => undo,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod disk;
 mod error;
+mod family;
 mod fault;
 mod injected;
 mod netlink;

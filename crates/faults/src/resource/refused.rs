@@ -55,6 +55,53 @@ pub enum Refused {
         /// The port.
         port: u16,
     },
+    /// Nobody to be limited.
+    #[error("{service} has no process whose limit could be lowered")]
+    NoProcess {
+        /// The target.
+        service: String,
+    },
+    /// This process would limit itself.
+    #[error("process {pid} of {service} is this program itself")]
+    Itself {
+        /// The target.
+        service: String,
+        /// This process.
+        pid: u32,
+    },
+    /// A limit of nothing.
+    #[error("a limit of 0 open files is none: to give {service} no more, spare it 0")]
+    NoFiles {
+        /// The target.
+        service: String,
+    },
+    /// Lower than what is open already.
+    #[error(
+        "process {pid} of {service} has {open} files open, more than a limit of {to} gives: to \
+         give it no more than it has, spare it 0"
+    )]
+    BelowOpen {
+        /// The target.
+        service: String,
+        /// Which of its processes.
+        pid: u32,
+        /// How many descriptors it has open.
+        open: u64,
+        /// What was asked for.
+        to: u64,
+    },
+    /// No lower than it is.
+    #[error("process {pid} of {service} may open {soft} files: a limit of {to} would not be lower")]
+    NotLower {
+        /// The target.
+        service: String,
+        /// Which of its processes.
+        pid: u32,
+        /// Its soft limit.
+        soft: u64,
+        /// What was asked for, or came of what was.
+        to: u64,
+    },
     /// A share is between nothing and the whole.
     #[error("a level of {level} is none: it is a share of the dose, 0 to 1")]
     BadLevel {

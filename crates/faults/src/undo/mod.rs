@@ -9,6 +9,7 @@
 mod control_file;
 mod device_limit;
 mod file;
+mod file_limit;
 mod guard;
 mod guardian;
 mod heal;
@@ -21,6 +22,8 @@ pub(crate) mod thaw;
 pub use control_file::ControlFile;
 pub use device_limit::DeviceLimit;
 pub use file::RemoveFile;
+pub use file_limit::{FileLimits, Lowered};
+pub(crate) use file_limit::{is_gone, may_set, read as file_limit};
 pub use guard::{Entry, Guard};
 pub use guardian::stand_guard;
 pub use heal::{
@@ -53,6 +56,8 @@ pub enum Undo {
     DeviceLimit(DeviceLimit),
     /// A cgroup that was frozen goes on.
     Thaw(Thaw),
+    /// Soft limits of open files get their previous values back.
+    FileLimits(FileLimits),
 }
 
 /// What became of an undoing.
@@ -95,6 +100,7 @@ impl Undo {
             Self::MoveBack(undo) => undo,
             Self::DeviceLimit(undo) => undo,
             Self::Thaw(undo) => undo,
+            Self::FileLimits(undo) => undo,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What is refused before a connection is opened, and where the server is reached.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::process::{Resource, getrlimit};
 use temblor_host::netns::Netns;
 
-use super::listed::{self, Row};
 use super::{Connections, MAX_CONNECTIONS, Speak};
 use crate::resource::Refused;
+use crate::resource::listed::{self, Row, sockets_of};
 use crate::{Error, Result};
 
 /// Descriptors that this process keeps for everything else it does.
@@ -89,13 +88,6 @@ fn is_somebody_elses(listening: &[Row], pids: &[u32]) -> bool {
         }
     }
     is_known
-}
-
-fn sockets_of(pid: u32) -> io::Result<HashSet<u64>> {
-    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
-        .collect())
 }
 
 /// How many descriptors this process can still open, when its soft limit is raised to the hard.

@@ -9,8 +9,9 @@ use std::time::Duration;
 use temblor_event::clock::now_ns;
 use temblor_host::netns::Netns;
 
+use super::super::listed::inside;
+use super::Speak;
 use super::speak::{Heard, words};
-use super::{Speak, inside};
 
 const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);

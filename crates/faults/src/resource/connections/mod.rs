@@ -23,7 +23,6 @@
 mod check;
 mod fresh;
 mod holder;
-mod listed;
 mod speak;
 
 use std::collections::{BTreeMap, HashSet};
@@ -38,6 +37,7 @@ use temblor_host::target::Target;
 
 pub use speak::Speak;
 
+use super::listed;
 use crate::undo::Guard;
 use crate::{Described, Error, Fault, Injected, PlannedChange, Refusal, Result, Reverted};
 use fresh::Fresh;
@@ -162,11 +162,6 @@ impl Connections {
 fn netns(fault: &Connections) -> Result<Netns> {
     check::netns_of(fault)
         .map_err(|error| Error::system("open this process's network namespace", error))
-}
-
-/// Runs `work` in a namespace. No right is needed where it is the one that the caller is in.
-fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
-    if Netns::of_this_thread()? == *netns { Ok(work()) } else { netns.run(work) }
 }
 
 /// Raises the soft limit of open files to the hard one, as many programs do at their start.

@@ -1,5 +1,6 @@
-//! What the kernel of a network namespace lists of one TCP port.
+//! What the kernel of a network namespace lists of its TCP connections.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,10 +10,11 @@ use temblor_host::netns::Netns;
 const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
 
-/// One socket whose own port is the port asked for.
+/// One socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) local: IpAddr,
+    pub(super) port: u16,
     pub(super) remote: SocketAddr,
     state: u8,
     /// Of a listening socket: connections that wait to be accepted.
@@ -32,13 +34,51 @@ impl Row {
 
 /// The sockets of a namespace whose own port is `port`, the server's side of its connections.
 pub(super) fn at_port(netns: &Netns, port: u16) -> io::Result<Vec<Row>> {
-    let texts = super::inside(netns, || {
+    // Most lines of a busy server's namespace may be of other ports: they are not taken apart.
+    let wanted = format!(":{port:04X} ");
+    let mut rows = read(netns, |line| line.contains(&wanted))?;
+    rows.retain(|row| row.port == port);
+    Ok(rows)
+}
+
+/// The listening sockets of a namespace.
+pub(super) fn listening(netns: &Netns) -> io::Result<Vec<Row>> {
+    let mut rows = read(netns, |line| line.contains(" 0A "))?;
+    rows.retain(Row::is_listening);
+    Ok(rows)
+}
+
+/// Connections of a namespace that found their listener's queue full, since it was made.
+pub(super) fn overflows(netns: &Netns) -> io::Result<u64> {
+    let text = inside(netns, || fs::read_to_string("/proc/thread-self/net/netstat"))??;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut both = names.split(' ').zip(values.split(' '));
+    let found = both.find(|(name, _)| *name == "ListenOverflows");
+    found.and_then(|(_, value)| value.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The sockets that a process has open, by inode.
+pub(super) fn sockets_of(pid: u32) -> io::Result<HashSet<u64>> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect())
+}
+
+/// Runs `work` in a namespace. No right is needed where it is the one that the caller is in.
+pub(super) fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    if Netns::of_this_thread()? == *netns { Ok(work()) } else { netns.run(work) }
+}
+
+fn read(netns: &Netns, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Row>> {
+    let texts = inside(netns, || {
         ["tcp", "tcp6"].map(|file| fs::read_to_string(format!("/proc/thread-self/net/{file}")))
     })?;
     let mut rows = Vec::new();
     for text in texts {
         match text {
-            Ok(text) => rows.extend(parse(&text, port)),
+            Ok(text) => rows.extend(text.lines().filter(|line| is_wanted(line)).filter_map(row)),
             // A kernel without IPv6 has no such file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -47,20 +87,14 @@ pub(super) fn at_port(netns: &Netns, port: u16) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn parse(text: &str, port: u16) -> Vec<Row> {
-    // Most lines of a busy server's namespace may be of other ports: they are not taken apart.
-    let wanted = format!(":{port:04X} ");
-    text.lines().filter(|line| line.contains(&wanted)).filter_map(|l| row(l, port)).collect()
-}
-
-fn row(line: &str, port: u16) -> Option<Row> {
+fn row(line: &str) -> Option<Row> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = address(fields.next()?)?;
     let remote = address(fields.next()?)?;
     let state = u8::from_str_radix(fields.next()?, 16).ok()?;
     let waiting = u64::from_str_radix(fields.next()?.split_once(':')?.1, 16).ok()?;
     let inode = fields.nth(4)?.parse().ok()?;
-    (local.port() == port).then_some(Row { local: local.ip(), remote, state, waiting, inode })
+    Some(Row { local: local.ip(), port: local.port(), remote, state, waiting, inode })
 }
 
 /// `0100007F:1538`: words of four bytes, each in the machine's own order.
@@ -97,7 +131,7 @@ mod tests {
    4: 00000000000000000000000001000000:1538 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1687 1 0
    5: short:1538 
 ";
-        let rows = parse(text, 5432);
+        let rows: Vec<Row> = text.lines().filter_map(row).collect();
         let lines: Vec<String> = rows
             .iter()
             .map(|r| format!("{} {} {} {} {}", r.local, r.remote, r.state, r.waiting, r.inode))
@@ -107,6 +141,7 @@ mod tests {
             [
                 "127.0.0.1 0.0.0.0:0 10 3 1683",
                 "127.0.0.1 10.0.0.2:40000 1 0 1684",
+                "10.0.0.2 127.0.0.1:5432 1 0 1685",
                 "127.0.0.1 10.0.0.2:40001 1 0 1686",
                 "::1 [::]:0 10 0 1687",
             ]

@@ -194,7 +194,7 @@ fn what_cannot_be_held_is_refused_with_the_reason() {
     if !is_root() {
         return;
     }
-    let small = Small::start(1);
+    let (small, dir) = (Small::start(1), tempfile::tempdir().unwrap());
     let good = fault(small.target(), small.port, Some(1), Speak::Tcp);
     let of = |user: &str| Speak::Postgres { user: user.into(), database: "x".into() };
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -216,7 +216,7 @@ fn what_cannot_be_held_is_refused_with_the_reason() {
         let error = fault.check().unwrap_err();
         assert_eq!(error.kind(), Kind::Input);
         assert!(error.to_string().contains(says), "{error}");
-        assert!(fault.inject(&guard(&std::env::temp_dir())).is_err());
+        assert!(fault.inject(&guard(dir.path())).is_err());
     }
     child.kill().unwrap();
     child.wait().unwrap();

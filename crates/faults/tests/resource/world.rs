@@ -41,7 +41,7 @@ pub(crate) fn target(service: &str, netns: &Netns, pids: &[u32]) -> Target {
 
 /// A journal that goes with the test's directory.
 pub(crate) fn guard(dir: &Path) -> Guard {
-    Guard::without_guardian(dir).unwrap()
+    Guard::without_guardian(&dir.join("journal")).unwrap()
 }
 
 /// Asks again until the answer is yes.

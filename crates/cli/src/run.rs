@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use temblor_lab::Options as LabOptions;
 use temblor_plan::Experiment;
-use temblor_runner::{Out, RunLock, RunnerError, Settings, Stop};
+use temblor_runner::{Out, RunLock, RunnerError, Settings, Stop, UndoSettings};
 
 use crate::args::Run;
 use crate::exit::{Exit, Failure};
@@ -24,7 +25,7 @@ const LOCK: &str = "/run/temblor/run.lock";
 pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
     let experiment = experiments::load(&args.experiment)?;
     if args.plan {
-        return plan(&experiment);
+        return plan(&experiment, args.seed.unwrap_or_else(drawn_seed));
     }
     if !rustix::process::geteuid().is_root() {
         return Err(RunnerError::Missing {
@@ -47,6 +48,8 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
         out: args.out.clone().map_or_else(|| Out::Under("runs".into()), Out::At),
         seed: args.seed.unwrap_or_else(drawn_seed),
         lab: lab.state.clone(),
+        lab_options: LabOptions::from_env().ok(),
+        undo: undo_settings(),
         stop,
     };
     let reported = match settings.stop.requested() {
@@ -68,6 +71,11 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
             Err(down)
         }
     }
+}
+
+/// Where changes are written down, and who undoes them if this program dies: this program again.
+pub(crate) fn undo_settings() -> UndoSettings {
+    UndoSettings { dir: std::env::temp_dir(), guardian: || Command::new("/proc/self/exe") }
 }
 
 /// Whatever can be known of the run's directory before anything is started.
@@ -94,7 +102,7 @@ fn finish(dir: &Path, out: &Out) -> Result<Exit, Failure> {
 
 /// What would be changed, without changing anything. Needs the lab to be up, because what is
 /// changed depends on where the targets are.
-fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
+fn plan(experiment: &Experiment, seed: u64) -> Result<Exit, Failure> {
     // A lab that happens to be up may have targets nevertheless.
     let lab = lab_that_is_up(&LabOptions::from_env()?)?;
     if experiment.lab.is_some() && lab.is_none() {
@@ -102,7 +110,7 @@ fn plan(experiment: &Experiment) -> Result<Exit, Failure> {
             "the lab is down, so the targets are nowhere yet: start it with `temblor lab up`"
         )));
     }
-    for change in temblor_runner::planned_changes(experiment, lab.as_ref())? {
+    for change in temblor_runner::planned_changes(experiment, lab.as_ref(), seed)? {
         terminal::print(&format!("{}\n  undo: {}", change.what, change.undo));
     }
     Ok(Exit::Pass)

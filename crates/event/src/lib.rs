@@ -24,7 +24,7 @@ pub use load::{
 };
 pub use run::{
     Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, ProcessEnded,
-    ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
+    ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen, answer_is_known,
 };
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,

@@ -55,6 +55,14 @@ pub struct Question {
     pub answers: Vec<String>,
 }
 
+/// Whether a name in [`Question::answers`] is evidence that any run may have; `gauge NAME` and
+/// `check NAME` depend on the experiment and are not asked for here.
+#[must_use]
+pub fn answer_is_known(name: &str) -> bool {
+    const EVIDENCE: &[&str] = &["services", "connections", "resets", "effect"];
+    EVIDENCE.contains(&name) || crate::Figure::ALL.iter().any(|figure| figure.name() == name)
+}
+
 /// The machine a run was made on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct HostFacts {

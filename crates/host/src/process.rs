@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -93,6 +93,27 @@ impl Process {
         }
     }
 
+    /// How the process ended, in words; `None` while it runs, and where the kernel does not keep
+    /// that for a process that is no child of ours (before 6.15).
+    #[must_use]
+    pub fn how_ended(&self) -> Option<String> {
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the request's number has the size of the struct that the kernel fills, which
+        // lives for the call.
+        let done =
+            unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) } == 0;
+        let status = (done && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)?;
+        let signal = status & 0x7f;
+        if signal == 0 {
+            return Some(format!("exit code {}", (status >> 8) & 0xff));
+        }
+        let name = SIGNAL_NAMES.iter().find(|(number, _)| *number == signal);
+        Some(name.map_or_else(
+            || format!("signal {signal}"),
+            |(_, name)| format!("signal {signal} ({name})"),
+        ))
+    }
+
     /// Waits until the process has ended, at most this long; says whether it has.
     ///
     /// # Errors
@@ -118,6 +139,44 @@ impl AsFd for Process {
         self.pidfd.as_fd()
     }
 }
+
+/// What PIDFD_GET_INFO fills (linux/pidfd.h, `struct pidfd_info` as of 6.13).
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup_id: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+/// `_IOWR(0xFF, 11, struct pidfd_info)`.
+const PIDFD_GET_INFO: libc::c_ulong =
+    0xc000_ff0b | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16);
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// The signals that end processes, as everybody calls them.
+const SIGNAL_NAMES: &[(i32, &str)] = &[
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGTERM, "SIGTERM"),
+];
 
 /// The command a process runs under, as the kernel names it (at most 15 bytes).
 #[must_use]
@@ -195,5 +254,21 @@ mod tests {
         child.wait().unwrap();
         assert!(!handle.signal(Signal::KILL).unwrap(), "nobody is left to hit");
         assert!(identity.open().unwrap().is_none());
+    }
+
+    #[test]
+    fn how_a_process_ended_is_known_where_the_kernel_keeps_it() {
+        if !crate::kernel_at_least(6, 15) {
+            eprintln!("skipped: needs Linux 6.15, which keeps how a process ended");
+            return;
+        }
+        for (command, expected) in
+            [("exit 7", "exit code 7"), ("kill -KILL $$", "signal 9 (SIGKILL)")]
+        {
+            let mut child = Command::new("sh").args(["-c", command]).spawn().unwrap();
+            let handle = Process::open(child.id()).unwrap().unwrap();
+            child.wait().unwrap();
+            assert_eq!(handle.how_ended().as_deref(), Some(expected));
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! An experiment that can be run: every name resolves, every value is in range.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use temblor_event::{Condition, Expectation, PhaseRole};
+use temblor_event::{Condition, Expectation, PhaseRole, Question};
+
+use crate::fault::Fault;
 
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,10 @@ pub struct Experiment {
     pub title: String,
     /// What the author believes, and what is to be learnt.
     pub hypothesis: Option<String>,
+    /// What is to be learnt.
+    pub learn: Vec<Question>,
+    /// What is allowed that is refused otherwise.
+    pub safety: Safety,
     /// The built-in lab to start if it is down.
     pub lab: Option<String>,
     /// What is acted on or watched, by the name that the rest of the file uses.
@@ -43,13 +48,61 @@ pub struct Experiment {
     pub expect: Vec<Expectation>,
 }
 
+/// How a target is found, and which of several that are found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetSelector {
+    /// How.
+    pub find: Find,
+    /// Which.
+    pub pick: Pick,
+}
+
 /// How a target is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetSelector {
+pub enum Find {
     /// A service of the lab.
     Service(String),
-    /// A process.
+    /// A process, with those it started.
     Pid(u32),
+    /// Processes by name.
+    Process(String),
+    /// A cgroup.
+    Cgroup(String),
+    /// A systemd unit.
+    Unit(String),
+    /// A container by name or id.
+    Container(String),
+    /// Containers by label: `key=value`.
+    Label(String),
+    /// The containers of a compose service.
+    Compose {
+        /// The service.
+        service: String,
+        /// Its project; any unless said.
+        project: Option<String>,
+    },
+}
+
+/// Which of several instances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pick {
+    /// Every one.
+    All,
+    /// So many, drawn by the run's seed.
+    Count(u32),
+    /// A share of them (0 to 1, rounded up), drawn by the run's seed.
+    Share(f64),
+}
+
+/// What is allowed that is refused otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Safety {
+    /// Words of [`crate::ALLOWED`].
+    pub allow: Vec<String>,
+    /// The greatest share of the instances of a target that may be acted on, 0 to 1.
+    pub share: f64,
+    /// The longest time that a fault may be in place.
+    pub fault_max: Duration,
 }
 
 /// The traffic.
@@ -91,75 +144,37 @@ pub struct Phase {
     pub inject: Vec<Fault>,
 }
 
-/// A fault with its dose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// `network.partition`.
-    Partition(Partition),
-}
-
-impl Fault {
-    /// The fault's name in an experiment file.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Partition(_) => "network.partition",
-        }
-    }
-}
-
-/// Traffic between two sides is dropped or rejected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partition {
-    /// The target in whose namespace the packets are stopped.
-    pub from: String,
-    /// The other side: targets, by name.
-    pub to_targets: Vec<String>,
-    /// The other side: addresses.
-    pub to_addresses: Vec<IpAddr>,
-    /// Ports of the other side; empty: all traffic.
-    pub ports: Vec<u16>,
-    /// Which way.
-    pub direction: Direction,
-    /// How.
-    pub action: Action,
-}
-
-/// Which way a partition goes, as `from` sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Neither way gets through.
-    #[default]
-    Both,
-    /// What `from` sends is stopped.
-    Out,
-    /// What `from` would receive is stopped.
-    In,
-}
-
-/// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It vanishes: the sender learns by its timers.
-    #[default]
-    Drop,
-    /// The sender is told: RST for TCP.
-    Reject,
-}
-
 /// A question with a yes or no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// Unique among the checks.
     pub name: String,
     /// What is asked.
-    pub http: HttpQuestion,
+    pub ask: Ask,
     /// How often.
     pub every: Duration,
     /// No answer within this time is a no.
     pub timeout: Duration,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Whether an HTTP GET is answered right.
+    Http(HttpQuestion),
+    /// Whether a TCP connection is accepted.
+    Tcp(Side),
+}
+
+impl Ask {
+    /// Whom.
+    #[must_use]
+    pub fn of(&self) -> &Side {
+        match self {
+            Self::Http(http) => &http.of,
+            Self::Tcp(of) => of,
+        }
+    }
 }
 
 /// An HTTP GET whose answer is yes if the status is right and the JSON field, where one is named,
@@ -240,8 +255,17 @@ pub struct Ledger {
 /// A reason to stop early.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Abort {
-    /// What must not be; on the load's figures of one second.
-    pub condition: Condition,
+    /// What must not be.
+    pub when: AbortWhen,
     /// How long it must last.
     pub lasting: Duration,
+}
+
+/// What must not be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AbortWhen {
+    /// On the load's figures of one second.
+    Load(Condition),
+    /// A check whose answer is no.
+    Check(String),
 }

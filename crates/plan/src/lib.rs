@@ -6,17 +6,21 @@
 //! runner's question.
 
 mod experiment;
+pub mod fault;
 mod problem;
 mod raw;
+mod schema;
 mod units;
 mod validate;
 mod write;
 
 pub use experiment::{
-    Abort, Action, Check, Counter, Direction, Experiment, Fault, Gauge, HttpQuestion, JsonField,
-    Ledger, Load, Metric, Partition, Phase, Side, TargetSelector,
+    Abort, AbortWhen, Ask, Check, Counter, Experiment, Find, Gauge, HttpQuestion, JsonField,
+    Ledger, Load, Metric, Phase, Pick, Safety, Side, TargetSelector,
 };
+pub use fault::Fault;
 pub use problem::{PlanError, Problem};
+pub use schema::schema;
 pub use units::{parse_duration, parse_rate};
 
 /// The only version of the file format so far.
@@ -30,3 +34,13 @@ pub const PROBES: &[&str] = &["tcp"];
 
 /// The labs that an experiment may name.
 pub const LABS: &[&str] = &["exchange"];
+
+/// The words by which an experiment allows what is refused otherwise, each with what it allows.
+pub const ALLOWED: &[(&str, &str)] = &[
+    ("pid1", "acting on the first process, and on kernel threads"),
+    ("session", "acting on the session that started the run"),
+    ("sshd", "acting on the SSH server"),
+    ("temblor", "acting on the instrument itself"),
+    ("engine", "acting on the container engine"),
+    ("share", "acting on more than the stated share of a target's instances"),
+];

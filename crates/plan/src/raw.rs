@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use temblor_event::{Condition, Expectation, Figure};
 
-use crate::experiment::{Action, Direction};
-use crate::units::{parse_comparison, parse_duration, parse_rate};
+use crate::units::{parse_comparison, parse_duration, parse_rate, parse_share};
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -22,6 +20,8 @@ pub(crate) struct RawExperiment {
     pub(crate) kind: Spanned<String>,
     pub(crate) metadata: RawMetadata,
     pub(crate) lab: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) safety: RawSafety,
     #[serde(default)]
     pub(crate) targets: BTreeMap<String, Spanned<RawTarget>>,
     pub(crate) load: Option<RawLoad>,
@@ -50,6 +50,24 @@ pub(crate) struct RawMetadata {
     pub(crate) name: Spanned<String>,
     pub(crate) title: Option<String>,
     pub(crate) hypothesis: Option<String>,
+    #[serde(default)]
+    pub(crate) learn: Vec<RawQuestion>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawQuestion {
+    pub(crate) question: String,
+    pub(crate) answers: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct RawSafety {
+    #[serde(default)]
+    pub(crate) allow: Vec<Spanned<String>>,
+    pub(crate) share: Option<Share>,
+    pub(crate) fault_max: Option<Dur>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -57,6 +75,14 @@ pub(crate) struct RawMetadata {
 pub(crate) struct RawTarget {
     pub(crate) service: Option<Spanned<String>>,
     pub(crate) pid: Option<u32>,
+    pub(crate) process: Option<String>,
+    pub(crate) cgroup: Option<String>,
+    pub(crate) unit: Option<String>,
+    pub(crate) container: Option<String>,
+    pub(crate) label: Option<String>,
+    pub(crate) compose: Option<String>,
+    pub(crate) project: Option<String>,
+    pub(crate) pick: Option<Spanned<RawValue>>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -83,9 +109,17 @@ pub(crate) enum RawArrivals {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCheck {
     pub(crate) name: Spanned<String>,
-    pub(crate) http: RawHttp,
+    pub(crate) http: Option<RawHttp>,
+    pub(crate) tcp: Option<RawTcp>,
     pub(crate) every: Option<Dur>,
     pub(crate) timeout: Option<Spanned<Dur>>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTcp {
+    pub(crate) target: Spanned<String>,
+    pub(crate) port: Port,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -151,7 +185,7 @@ pub(crate) struct RawPhase {
     pub(crate) length: Spanned<Dur>,
     pub(crate) until: Option<RawUntil>,
     #[serde(default)]
-    pub(crate) inject: Vec<RawFault>,
+    pub(crate) inject: Vec<Spanned<RawInject>>,
 }
 
 #[derive(Debug, Clone, Copy, serde::Deserialize)]
@@ -160,22 +194,106 @@ pub(crate) enum RawUntil {
     Steady,
 }
 
-#[derive(Debug, serde::Deserialize)]
-pub(crate) enum RawFault {
-    #[serde(rename = "network.partition")]
-    Partition(RawPartition),
+/// Any value, not understood yet.
+#[derive(Debug)]
+pub(crate) enum RawValue {
+    /// Nothing was written.
+    Null,
+    /// A number, a text, true or false, as text.
+    Scalar(String),
+    /// Values.
+    List(Vec<Spanned<RawValue>>),
+    /// Values with names, in the order of the file.
+    Map(Vec<(Spanned<String>, Spanned<RawValue>)>),
 }
 
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPartition {
-    pub(crate) from: Spanned<String>,
-    pub(crate) to: Spanned<OneOrMany<String>>,
-    pub(crate) ports: Option<OneOrMany<Port>>,
-    #[serde(default)]
-    pub(crate) direction: Direction,
-    #[serde(default)]
-    pub(crate) action: Action,
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = RawValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value, a list or a map")
+            }
+            fn visit_unit<E: Error>(self) -> Result<RawValue, E> {
+                Ok(RawValue::Null)
+            }
+            fn visit_bool<E: Error>(self, v: bool) -> Result<RawValue, E> {
+                Ok(RawValue::Scalar(v.to_string()))
+            }
+            fn visit_str<E: Error>(self, v: &str) -> Result<RawValue, E> {
+                Ok(RawValue::Scalar(v.to_owned()))
+            }
+            fn visit_u64<E: Error>(self, v: u64) -> Result<RawValue, E> {
+                Ok(RawValue::Scalar(v.to_string()))
+            }
+            fn visit_i64<E: Error>(self, v: i64) -> Result<RawValue, E> {
+                Ok(RawValue::Scalar(v.to_string()))
+            }
+            fn visit_f64<E: Error>(self, v: f64) -> Result<RawValue, E> {
+                Ok(RawValue::Scalar(v.to_string()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawValue, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(RawValue::List(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(key) = map.next_key()? {
+                    fields.push((key, map.next_value()?));
+                }
+                Ok(RawValue::Map(fields))
+            }
+        }
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+/// One item of `inject`: a fault with its values, and when within the phase.
+#[derive(Debug, Default)]
+pub(crate) struct RawInject {
+    pub(crate) fault: Option<(Spanned<String>, Spanned<RawValue>)>,
+    pub(crate) after: Option<Spanned<RawValue>>,
+    pub(crate) lasting: Option<Spanned<RawValue>>,
+    pub(crate) ramp: Option<Spanned<RawValue>>,
+    pub(crate) steps: Option<Spanned<RawValue>>,
+}
+
+impl<'de> Deserialize<'de> for RawInject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Item;
+        impl<'de> Visitor<'de> for Item {
+            type Value = RawInject;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a fault such as {network.partition: {from: api, to: db}}")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawInject, A::Error> {
+                let mut item = RawInject::default();
+                while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    match key.value.as_str() {
+                        "after" => item.after = Some(map.next_value()?),
+                        "for" => item.lasting = Some(map.next_value()?),
+                        "ramp" => item.ramp = Some(map.next_value()?),
+                        "steps" => item.steps = Some(map.next_value()?),
+                        _ if item.fault.is_none() => item.fault = Some((key, map.next_value()?)),
+                        other => {
+                            return Err(A::Error::custom(format!(
+                                "\"{other}\" stands beside a fault: write each fault as an item of \
+                                 its own; beside it may stand after, for, ramp, steps"
+                            )));
+                        }
+                    }
+                }
+                Ok(item)
+            }
+        }
+        deserializer.deserialize_map(Item)
+    }
 }
 
 macro_rules! from_text {
@@ -195,6 +313,7 @@ macro_rules! from_text {
 
 from_text!(Dur(Duration), parse_duration);
 from_text!(Rate(f64), parse_rate);
+from_text!(Share(f64), parse_share);
 from_text!(Port(u16), |text| {
     text.parse::<u16>()
         .ok()
@@ -238,43 +357,6 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// One value, or a list of them.
-#[derive(Debug)]
-pub(crate) struct OneOrMany<T>(pub(crate) Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one value or a list of values")
-            }
-            fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::StrDeserializer::new(v))
-                    .map(|v| OneOrMany(vec![v]))
-            }
-            fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::U64Deserializer::new(v))
-                    .map(|v| OneOrMany(vec![v]))
-            }
-            fn visit_i64<E: Error>(self, v: i64) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::I64Deserializer::new(v))
-                    .map(|v| OneOrMany(vec![v]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = seq.next_element()? {
-                    values.push(value);
-                }
-                Ok(OneOrMany(values))
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData))
-    }
-}
-
 /// One item of `steadyState`, `abort` or `expect`: a name, perhaps a phase, and comparisons:
 /// `{load: {success: ">= 99.9%"}}` or `{ledger.lost: 0}`.
 #[derive(Debug, Default)]
@@ -282,6 +364,8 @@ pub(crate) struct RawConditions {
     name: Option<String>,
     pub(crate) during: Option<Spanned<String>>,
     pub(crate) lasting: Option<Dur>,
+    /// A check that fails, in `abort`.
+    pub(crate) check: Option<Spanned<String>>,
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -327,8 +411,9 @@ impl<'de> Visitor<'de> for ConditionsVisitor<'_> {
             match (self.group, key.as_str()) {
                 (None, "name") => item.name = Some(map.next_value()?),
                 (None, "during") => item.during = Some(map.next_value()?),
+                (None, "check") => item.check = Some(map.next_value()?),
                 (None, "for") => item.lasting = Some(map.next_value()?),
-                (None, group @ ("load" | "ledger" | "recovery")) => {
+                (None, group @ ("load" | "ledger" | "recovery" | "service")) => {
                     let inner = map.next_value_seed(Group(group))?;
                     item.conditions.extend(inner.conditions);
                 }

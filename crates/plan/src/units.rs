@@ -60,6 +60,125 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
     Ok(rate)
 }
 
+/// The same, with days as well and no bound: how far a clock is moved.
+pub(crate) fn parse_offset(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    if unit != "d" {
+        // Hours reach further here than a run may last.
+        let (number, scale) = match unit {
+            "h" => (number, 3600.0),
+            _ => return parse_duration(text),
+        };
+        return seconds(text, number, scale);
+    }
+    seconds(text, number, 86_400.0)
+}
+
+fn seconds(text: &str, number: &str, scale: f64) -> Result<Duration, String> {
+    let value: f64 = number
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not a length of time: write one such as 90s or 1d"))?;
+    Duration::try_from_secs_f64(value * scale).map_err(|_| format!("{text} is out of range"))
+}
+
+/// Reads `12.5%` as a share, 0 to 1.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    parse_bound(text.trim(), Unit::Ratio)
+}
+
+/// Reads a whole number; underscores may stand between its digits.
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    text.trim()
+        .replace('_', "")
+        .parse()
+        .map_err(|_| format!("\"{text}\" is not a count: write a whole number from 0"))
+}
+
+const BYTE_UNITS: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// Reads `64MiB`, `1.5GB`, `4096B`.
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    const WANTED: &str = "write a number and a unit: B, KiB, MiB, GiB, KB, MB or GB, such as 64MiB";
+    let (number, unit) = split_unit(text);
+    let scale = match BYTE_UNITS.iter().find(|(known, _)| *known == unit) {
+        Some((_, scale)) => *scale,
+        None if unit.is_empty() => {
+            return Err(format!("the size \"{text}\" has no unit: {WANTED}"));
+        }
+        None => return Err(format!("\"{unit}\" is not a unit of size: {WANTED}")),
+    };
+    scaled(text, number, scale, WANTED)
+}
+
+/// Reads `1MiB/s`, and `8Mbit/s` as a million bytes a second.
+pub(crate) fn parse_bytes_per_second(text: &str) -> Result<u64, String> {
+    const WANTED: &str = "write bytes or bits in a second, such as 1MiB/s or 8Mbit/s";
+    let amount = text
+        .trim()
+        .strip_suffix("/s")
+        .ok_or_else(|| format!("\"{text}\" is not a rate of bytes: {WANTED}"))?;
+    let (number, unit) = split_unit(amount);
+    let bits = match unit {
+        "bit" => Some(1),
+        "kbit" | "Kbit" => Some(1_000),
+        "Mbit" => Some(1_000_000),
+        "Gbit" => Some(1_000_000_000_u64),
+        _ => None,
+    };
+    match bits {
+        Some(bits) => Ok(scaled(text, number, bits, WANTED)? / 8),
+        None => parse_bytes(amount),
+    }
+}
+
+/// Reads `100/s` as a whole number of operations a second.
+pub(crate) fn parse_per_second(text: &str) -> Result<u64, String> {
+    const WANTED: &str = "write a whole number in a second, such as 100/s";
+    let number = text
+        .trim()
+        .strip_suffix("/s")
+        .ok_or_else(|| format!("\"{text}\" has no unit: {WANTED}"))?;
+    number.trim().parse().map_err(|_| format!("\"{text}\" is not a rate: {WANTED}"))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "bounded just before"
+)]
+fn scaled(text: &str, number: &str, scale: u64, wanted: &str) -> Result<u64, String> {
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(scale).ok_or_else(|| format!("{text} is out of range"));
+    }
+    let value: f64 = number.parse().map_err(|_| format!("\"{text}\" is not a size: {wanted}"))?;
+    let bytes = value * scale as f64;
+    if !(0.0..1e18).contains(&bytes) {
+        return Err(format!("{text} is out of range"));
+    }
+    Ok(bytes.round() as u64)
+}
+
+/// A size in the greatest unit that it is a whole number of.
+pub(crate) fn write_bytes(bytes: u64) -> String {
+    let unit = BYTE_UNITS
+        .iter()
+        .filter(|(name, _)| name.ends_with("iB") || *name == "B")
+        .find(|(_, scale)| bytes > 0 && bytes.is_multiple_of(*scale));
+    unit.map_or_else(|| format!("{bytes}B"), |(name, scale)| format!("{}{name}", bytes / scale))
+}
+
 /// Reads `>= 99.9%`, `<= 50ms`, `0` (which means `== 0`) as a comparison with a bound in `unit`.
 pub(crate) fn parse_comparison(text: &str, unit: Unit) -> Result<(Op, f64), String> {
     let text = text.trim();
@@ -85,10 +204,7 @@ fn parse_bound(text: &str, unit: Unit) -> Result<f64, String> {
         Unit::Seconds => Ok(parse_duration(text)?.as_secs_f64()),
         Unit::PerSecond => parse_rate(text),
         Unit::Count => {
-            let value: u64 = text
-                .replace('_', "")
-                .parse()
-                .map_err(|_| format!("\"{text}\" is not a count: write a whole number from 0"))?;
+            let value = parse_count(text)?;
             // Counts of orders stay far below 2^53, where an f64 is exact.
             u32::try_from(value)
                 .map(f64::from)
@@ -166,7 +282,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sizes_and_their_rates() {
+        for (text, expected) in [
+            ("64MiB", Some(64 << 20)),
+            ("1.5 KiB", Some(1536)),
+            ("1GB", Some(1_000_000_000)),
+            ("12B", Some(12)),
+            ("12", None),
+            ("12 elephants", None),
+            ("-1MiB", None),
+            ("99999999999999999999B", None),
+        ] {
+            assert_eq!(parse_bytes(text).ok(), expected, "{text}");
+        }
+        assert_eq!(parse_bytes_per_second("8Mbit/s"), Ok(1_000_000));
+        assert_eq!(parse_bytes_per_second("1MiB/s"), Ok(1 << 20));
+        assert!(parse_bytes_per_second("1MiB").unwrap_err().contains("in a second"));
+        assert_eq!(parse_per_second("100/s"), Ok(100));
+        assert!(parse_per_second("100").unwrap_err().contains("no unit"));
+        assert_eq!(parse_offset("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(parse_offset("48h"), Ok(Duration::from_secs(172_800)));
+        assert!(parse_offset("x").is_err());
+    }
+
     proptest! {
+        #[test]
+        fn a_written_size_reads_back(bytes in 0u64..1 << 50) {
+            prop_assert_eq!(parse_bytes(&write_bytes(bytes)), Ok(bytes));
+        }
+
         #[test]
         fn a_written_duration_reads_back(us in 0u64..86_400_000_000) {
             let d = Duration::from_micros(us);
@@ -179,6 +324,10 @@ mod tests {
         fn no_text_panics(text in ".{0,40}") {
             let _ = parse_duration(&text);
             let _ = parse_rate(&text);
+            let _ = parse_offset(&text);
+            let _ = parse_bytes(&text);
+            let _ = parse_bytes_per_second(&text);
+            let _ = parse_per_second(&text);
             for unit in [Unit::Ratio, Unit::Seconds, Unit::PerSecond, Unit::Count] {
                 let _ = parse_comparison(&text, unit);
             }

@@ -1,22 +1,23 @@
 //! From the file as written to an experiment that can be run: names resolve, values fit together.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
-use temblor_event::{Expectation, PhaseRole};
+use temblor_event::{Expectation, PhaseRole, Question};
 
 use crate::experiment::{
-    Abort, Check, Counter, Experiment, Fault, Gauge, HttpQuestion, JsonField, Ledger, Load, Metric,
-    Partition, Phase, Side, TargetSelector,
+    Abort, AbortWhen, Ask, Check, Counter, Experiment, Find, Gauge, HttpQuestion, JsonField,
+    Ledger, Load, Metric, Phase, Pick, Safety, Side, TargetSelector,
 };
+use crate::fault::{self, Fault};
 use crate::problem::{PlanError, Problem};
 use crate::raw::{
-    Dur, RawArrivals, RawCheck, RawConditions, RawExperiment, RawFault, RawGauge, RawHttp,
-    RawLedger, RawLoad, RawMetric, RawPartition, RawPhase, RawTarget,
+    Dur, RawArrivals, RawCheck, RawConditions, RawExperiment, RawGauge, RawHttp, RawLedger,
+    RawLoad, RawMetric, RawPhase, RawQuestion, RawSafety, RawTarget, RawValue,
 };
-use crate::{API_VERSION, LABS, LOAD_PROFILES, PROBES};
+use crate::units;
+use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, PROBES};
 
 /// How long steadiness must last where the file does not say.
 const STEADY_HOLD: Duration = Duration::from_secs(3);
@@ -28,6 +29,10 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const SETTLE: Duration = Duration::from_secs(30);
 const POSTGRES_PORT: u16 = 5432;
+/// How long a fault may be in place where the file does not say.
+const FAULT_MAX: Duration = Duration::from_secs(10 * 60);
+/// The share of a target's instances that may be acted on where the file does not say.
+const SHARE_MAX: f64 = 0.5;
 
 impl Experiment {
     /// Reads an experiment. `file` is only for the messages.
@@ -57,7 +62,13 @@ impl Experiment {
             };
             PlanError::new(file, text, vec![problem])
         })?;
-        let mut validator = Validator { problems: Vec::new(), targets: Vec::new(), services };
+        let mut validator = Validator {
+            problems: Vec::new(),
+            targets: Vec::new(),
+            watched: Vec::new(),
+            safety: Safety { allow: Vec::new(), share: SHARE_MAX, fault_max: FAULT_MAX },
+            services,
+        };
         let experiment = validator.experiment(raw);
         match experiment {
             Some(experiment) if validator.problems.is_empty() => Ok(experiment),
@@ -87,6 +98,9 @@ impl Format for serde_saphyr::UserMessageFormatter {
 struct Validator<'a> {
     problems: Vec<Problem>,
     targets: Vec<String>,
+    /// Names of the checks and of the gauges, as answers and abort conditions refer to them.
+    watched: Vec<String>,
+    safety: Safety,
     services: Option<&'a [String]>,
 }
 
@@ -116,6 +130,11 @@ impl Validator<'_> {
         self.unique("check", raw.checks.iter().map(|c| &c.name));
         self.unique("gauge", raw.gauges.iter().map(|g| &g.name));
         self.unique("counter", raw.counters.iter().map(|c| &c.name));
+        let checks = raw.checks.iter().map(|c| format!("check {}", c.name.value));
+        let gauges = raw.gauges.iter().map(|g| format!("gauge {}", g.name.value));
+        self.watched = checks.chain(gauges).collect();
+        let learn = raw.metadata.learn.into_iter().map(|q| self.question(q)).collect();
+        self.safety(raw.safety);
         let load = raw.load.map(|load| self.load(load));
         let phases = match raw.phases {
             Some(phases) => self.phases(phases),
@@ -140,6 +159,8 @@ impl Validator<'_> {
             title: raw.metadata.title.unwrap_or_else(|| raw.metadata.name.value.clone()),
             name: raw.metadata.name.value,
             hypothesis: raw.metadata.hypothesis,
+            learn,
+            safety: self.safety.clone(),
             lab: raw.lab.map(|l| l.value),
             targets,
             steady_state: self.steady_state(raw.steady_state, has.load),
@@ -195,30 +216,123 @@ impl Validator<'_> {
         }
     }
 
-    fn target_selector(&mut self, target: Spanned<RawTarget>) -> TargetSelector {
-        match (target.value.service, target.value.pid) {
-            (Some(service), None) => {
-                if let Some(known) = self.services
-                    && !known.contains(&service.value)
-                {
-                    self.problem(
-                        service.referenced,
-                        format!("the lab has no service \"{}\"", service.value),
-                        format!("its services are: {}", known.join(", ")),
-                    );
-                }
-                TargetSelector::Service(service.value)
-            }
-            (None, Some(pid)) => TargetSelector::Pid(pid),
-            _ => {
+    fn question(&mut self, raw: RawQuestion) -> Question {
+        if raw.answers.is_empty() {
+            self.problems.push(Problem {
+                line: 0,
+                column: 0,
+                what: format!("nothing answers the question \"{}\"", raw.question),
+                help: Some("name figures or evidence in `answers`, such as [load.p99]".into()),
+            });
+        }
+        for answer in &raw.answers {
+            let name = &answer.value;
+            if !temblor_event::answer_is_known(name) && !self.watched.contains(name) {
+                let mut known: Vec<String> =
+                    temblor_event::Figure::ALL.iter().map(ToString::to_string).collect();
+                known.extend(["services", "connections", "resets", "effect"].map(str::to_owned));
+                known.extend(self.watched.iter().cloned());
                 self.problem(
-                    target.referenced,
-                    "a target is found in exactly one way",
-                    "write either {service: NAME} or {pid: NUMBER}",
+                    answer.referenced,
+                    format!("\"{name}\" answers nothing"),
+                    format!("known: {}", known.join(", ")),
                 );
-                TargetSelector::Pid(0)
             }
         }
+        let answers = raw.answers.into_iter().map(|answer| answer.value).collect();
+        Question { question: raw.question, answers }
+    }
+
+    fn safety(&mut self, raw: RawSafety) {
+        let known: Vec<&str> = ALLOWED.iter().map(|(word, _)| *word).collect();
+        for word in &raw.allow {
+            self.one_of(word, "word in `allow`", &known);
+        }
+        self.safety.allow = raw.allow.into_iter().map(|word| word.value).collect();
+        if let Some(share) = raw.share {
+            self.safety.share = share.0;
+        }
+        if let Some(max) = raw.fault_max {
+            self.safety.fault_max = max.0;
+        }
+    }
+
+    fn target_selector(&mut self, target: Spanned<RawTarget>) -> TargetSelector {
+        let (at, raw) = (target.referenced, target.value);
+        let project = raw.project;
+        let has_project = project.is_some();
+        let service_at = raw.service.as_ref().map(|service| service.referenced);
+        let mut ways: Vec<Find> = [
+            raw.service.map(|s| Find::Service(s.value)),
+            raw.pid.map(Find::Pid),
+            raw.process.map(Find::Process),
+            raw.cgroup.map(Find::Cgroup),
+            raw.unit.map(Find::Unit),
+            raw.container.map(Find::Container),
+            raw.label.map(Find::Label),
+            raw.compose.map(|service| Find::Compose { service, project }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let pick = raw.pick.map_or(Pick::All, |pick| self.pick(pick));
+        let find = match (ways.pop(), ways.is_empty()) {
+            (Some(find), true) => find,
+            _ => {
+                self.problem(
+                    at,
+                    "a target is found in exactly one way",
+                    "write one of {service: NAME}, {pid: NUMBER}, {process: NAME}, {cgroup: PATH}, \
+                     {unit: NAME}, {container: NAME}, {label: KEY=VALUE}, {compose: SERVICE}",
+                );
+                Find::Pid(0)
+            }
+        };
+        if let (Find::Service(service), Some(at), Some(known)) = (&find, service_at, self.services)
+            && !known.contains(service)
+        {
+            self.problem(
+                at,
+                format!("the lab has no service \"{service}\""),
+                format!("its services are: {}", known.join(", ")),
+            );
+        }
+        if has_project && !matches!(find, Find::Compose { .. }) {
+            self.problem(at, "a project belongs to a compose service", "leave out `project`");
+        }
+        let empty = match &find {
+            Find::Process(name)
+            | Find::Cgroup(name)
+            | Find::Unit(name)
+            | Find::Container(name)
+            | Find::Compose { service: name, .. } => name.is_empty(),
+            Find::Label(label) => !label.split_once('=').is_some_and(|(key, _)| !key.is_empty()),
+            Find::Service(_) | Find::Pid(_) => false,
+        };
+        if empty {
+            let help = "write its name, such as {process: nginx} or {label: app=web}";
+            self.problem(at, "the target has no name", help);
+        }
+        TargetSelector { find, pick }
+    }
+
+    fn pick(&mut self, raw: Spanned<RawValue>) -> Pick {
+        let help = "write `all`, how many (2), or a share (50%)";
+        let RawValue::Scalar(text) = &raw.value else {
+            self.problem(raw.referenced, "`pick` takes one value", help);
+            return Pick::All;
+        };
+        let picked = match text.as_str() {
+            "all" => Some(Pick::All),
+            share if share.ends_with('%') => {
+                units::parse_share(share).ok().filter(|share| *share > 0.0).map(Pick::Share)
+            }
+            count => count.parse().ok().filter(|count| *count > 0).map(Pick::Count),
+        };
+        if picked.is_none() {
+            self.problem(raw.referenced, format!("\"{text}\" picks nothing"), help);
+        }
+        picked.unwrap_or(Pick::All)
     }
 
     fn known_target(&mut self, name: &Spanned<String>) -> String {
@@ -250,10 +364,24 @@ impl Validator<'_> {
 
     fn check(&mut self, raw: RawCheck) -> Check {
         let every = self.every(raw.every.map(|d| d.0), &raw.name);
+        let ask = match (raw.http, raw.tcp) {
+            (Some(http), None) => Ask::Http(self.http(http)),
+            (None, Some(tcp)) => {
+                Ask::Tcp(Side { target: self.known_target(&tcp.target), port: tcp.port.0 })
+            }
+            _ => {
+                self.problem(
+                    raw.name.referenced,
+                    format!("the check \"{}\" asks one question", raw.name.value),
+                    "write either `http:` or `tcp:`",
+                );
+                Ask::Tcp(Side { target: String::new(), port: 0 })
+            }
+        };
         Check {
             every,
             timeout: self.timeout(raw.timeout, CHECK_TIMEOUT),
-            http: self.http(raw.http),
+            ask,
             name: raw.name.value,
         }
     }
@@ -388,56 +516,58 @@ impl Validator<'_> {
                 "`until: steady` belongs to a phase after the last fault",
             );
         }
+        let mut inject = Vec::new();
+        for item in raw.inject {
+            let at = item.referenced;
+            let fault = fault::parse(item, &self.targets, &mut self.problems);
+            if let Some(fault) = fault {
+                self.fits(&fault, at, raw.length.value.0);
+                inject.push(fault);
+            }
+        }
         Phase {
             role,
             length: raw.length.value.0,
             until_steady: raw.until.is_some(),
-            inject: raw.inject.into_iter().map(|f| self.fault(f)).collect(),
+            inject,
             name: raw.name.value,
         }
     }
 
-    fn fault(&mut self, raw: RawFault) -> Fault {
-        match raw {
-            RawFault::Partition(raw) => Fault::Partition(self.partition(raw)),
+    /// Whether a fault's time lies within its phase, and is no longer than allowed.
+    fn fits(&mut self, fault: &Fault, at: Location, phase: Duration) {
+        let end = fault.after.saturating_add(fault.lasting.unwrap_or_default());
+        if fault.after >= phase || end > phase {
+            self.problem(
+                at,
+                format!("{} is not over when its phase is", fault.name()),
+                format!("the phase lasts {}", units::write_duration(phase)),
+            );
+            return;
         }
-    }
-
-    fn partition(&mut self, raw: RawPartition) -> Partition {
-        let from = self.known_target(&raw.from);
-        let (mut to_targets, mut to_addresses) = (Vec::new(), Vec::new());
-        let at = raw.to.referenced;
-        for side in raw.to.value.0 {
-            if let Ok(address) = side.parse::<IpAddr>() {
-                to_addresses.push(address);
-            } else if side == from {
-                self.problem(
-                    at,
-                    format!("\"{side}\" cannot be separated from itself"),
-                    "`from` and `to` are different targets",
-                );
-            } else if self.targets.contains(&side) {
-                to_targets.push(side);
-            } else {
-                let known = self.target_names();
-                self.problem(
-                    at,
-                    format!("unknown target \"{side}\""),
-                    format!("{known}; an address such as 10.0.0.5 or fd00::5 is possible too"),
-                );
-            }
+        let lasting = fault.lasting.unwrap_or(phase - fault.after);
+        if fault.ramp.is_some_and(|ramp| ramp > lasting) {
+            self.problem(
+                at,
+                format!("the ramp of {} is longer than the fault", fault.name()),
+                format!("it lasts {}", units::write_duration(lasting)),
+            );
         }
-        if to_targets.is_empty() && to_addresses.is_empty() && self.problems.is_empty() {
-            self.problem(at, "the other side is empty", "name a target or an address in `to`");
-        }
-        let ports = raw.ports.map_or_else(Vec::new, |p| p.0.into_iter().map(|p| p.0).collect());
-        Partition {
-            from,
-            to_targets,
-            to_addresses,
-            ports,
-            direction: raw.direction,
-            action: raw.action,
+        let max = self.safety.fault_max;
+        if lasting > max && !fault.spec.instant {
+            self.problem(
+                at,
+                format!(
+                    "{} would be in place for {}, which is longer than {}",
+                    fault.name(),
+                    units::write_duration(lasting),
+                    units::write_duration(max)
+                ),
+                format!(
+                    "if that is meant, write `safety: {{faultMax: {}}}`",
+                    units::write_duration(lasting)
+                ),
+            );
         }
     }
 
@@ -463,8 +593,23 @@ impl Validator<'_> {
 
     fn abort(&mut self, items: Vec<Spanned<RawConditions>>, has_load: bool) -> Vec<Abort> {
         let mut aborts = Vec::new();
-        for item in items {
+        for mut item in items {
             let lasting = item.value.lasting.as_ref().map_or(Duration::from_secs(1), |d| d.0);
+            if let Some(check) = item.value.check.take() {
+                if !self.watched.contains(&format!("check {}", check.value)) {
+                    let checks: Vec<&str> =
+                        self.watched.iter().filter_map(|w| w.strip_prefix("check ")).collect();
+                    let help = format!("the checks are: {}", checks.join(", "));
+                    let what = format!("unknown check \"{}\"", check.value);
+                    self.problem(check.referenced, what, help);
+                }
+                if !item.value.conditions.is_empty() {
+                    let help = "write an item for each";
+                    self.problem(item.referenced, "an abort condition is one condition", help);
+                }
+                aborts.push(Abort { when: AbortWhen::Check(check.value), lasting });
+                continue;
+            }
             let checked = self.conditions_with_for(vec![item], true, |item| {
                 let only_load =
                     item.conditions.iter().all(|c| c.figure.name().starts_with("load."));
@@ -473,7 +618,9 @@ impl Validator<'_> {
                 }
                 (!has_load).then_some("abort needs a `load:`")
             });
-            aborts.extend(checked.into_iter().map(|e| Abort { condition: e.condition, lasting }));
+            aborts.extend(
+                checked.into_iter().map(|e| Abort { when: AbortWhen::Load(e.condition), lasting }),
+            );
         }
         aborts
     }
@@ -533,6 +680,8 @@ impl Validator<'_> {
                 );
             } else if let Some(objection) = objection(&item.value) {
                 self.problems.push(Problem::at(item.referenced, objection));
+            } else if item.value.check.is_some() {
+                self.problems.push(Problem::at(item.referenced, "a check belongs to `abort` only"));
             } else if item.value.lasting.is_some() && !takes_for {
                 self.problems.push(Problem::at(item.referenced, "`for` belongs to `abort` only"));
             }

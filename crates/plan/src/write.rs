@@ -2,11 +2,12 @@
 //! was done even after the defaults have changed.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
 
 use temblor_event::Expectation;
 
-use crate::experiment::{Action, Direction, Experiment, Fault, Metric, Side, TargetSelector};
+use crate::experiment::{AbortWhen, Ask, Experiment, Find, Metric, Pick, Side, TargetSelector};
+use crate::fault::{Fault, Written, quote};
 use crate::units::write_duration;
 
 impl Experiment {
@@ -25,6 +26,17 @@ impl Experiment {
         if let Some(hypothesis) = &self.hypothesis {
             writeln!(out, "  hypothesis: {}", quote(hypothesis))?;
         }
+        if !self.learn.is_empty() {
+            writeln!(out, "  learn:")?;
+        }
+        for question in &self.learn {
+            let answers: Vec<String> = question.answers.iter().map(|a| quote(a)).collect();
+            let (text, answers) = (quote(&question.question), answers.join(", "));
+            writeln!(out, "    - {{question: {text}, answers: [{answers}]}}")?;
+        }
+        let allow = self.safety.allow.join(", ");
+        let (share, max) = (self.safety.share * 100.0, write_duration(self.safety.fault_max));
+        writeln!(out, "safety: {{allow: [{allow}], share: {share}%, faultMax: {max}}}")?;
         if let Some(lab) = &self.lab {
             writeln!(out, "lab: {}", quote(lab))?;
         }
@@ -32,12 +44,7 @@ impl Experiment {
             writeln!(out, "targets:")?;
         }
         for (name, target) in &self.targets {
-            match target {
-                TargetSelector::Service(s) => {
-                    writeln!(out, "  {}: {{service: {}}}", quote(name), quote(s))?;
-                }
-                TargetSelector::Pid(pid) => writeln!(out, "  {}: {{pid: {pid}}}", quote(name))?,
-            }
+            write_target(out, name, target)?;
         }
         if let Some(load) = &self.load {
             writeln!(
@@ -71,8 +78,15 @@ impl Experiment {
             writeln!(out, "abort:")?;
         }
         for abort in &self.abort {
-            let (c, lasting) = (&abort.condition, write_duration(abort.lasting));
-            writeln!(out, "  - {{{}: {}, for: {lasting}}}", c.figure, quote(&c.text))?;
+            let lasting = write_duration(abort.lasting);
+            match &abort.when {
+                AbortWhen::Load(c) => {
+                    writeln!(out, "  - {{{}: {}, for: {lasting}}}", c.figure, quote(&c.text))?;
+                }
+                AbortWhen::Check(name) => {
+                    writeln!(out, "  - {{check: {}, for: {lasting}}}", quote(name))?;
+                }
+            }
         }
         expectations(out, "expect", &self.expect)
     }
@@ -82,16 +96,35 @@ impl Experiment {
             writeln!(out, "checks:")?;
         }
         for check in &self.checks {
-            let http = &check.http;
-            writeln!(out, "  - name: {}\n    http:", quote(&check.name))?;
-            writeln!(out, "      {}", side(&http.of).replace(", ", "\n      "))?;
-            writeln!(out, "      path: {}\n      status: {}", quote(&http.path), http.status)?;
-            if let Some(json) = &http.json {
-                writeln!(out, "      json: {{{}: {}}}", quote(&json.field), quote(&json.equals))?;
-            }
+            writeln!(out, "  - name: {}", quote(&check.name))?;
+            Self::write_ask(out, &check.ask)?;
             writeln!(out, "    every: {}", write_duration(check.every))?;
             writeln!(out, "    timeout: {}", write_duration(check.timeout))?;
         }
+        self.write_readings(out)
+    }
+
+    fn write_ask(out: &mut String, ask: &Ask) -> fmt::Result {
+        match ask {
+            Ask::Tcp(of) => writeln!(out, "    tcp: {{{}}}", side(of)),
+            Ask::Http(http) => {
+                writeln!(out, "    http:")?;
+                writeln!(out, "      {}", side(&http.of).replace(", ", "\n      "))?;
+                writeln!(out, "      path: {}\n      status: {}", quote(&http.path), http.status)?;
+                match &http.json {
+                    Some(json) => writeln!(
+                        out,
+                        "      json: {{{}: {}}}",
+                        quote(&json.field),
+                        quote(&json.equals)
+                    ),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn write_readings(&self, out: &mut String) -> fmt::Result {
         if !self.gauges.is_empty() {
             writeln!(out, "gauges:")?;
         }
@@ -119,29 +152,50 @@ impl Experiment {
 }
 
 fn write_fault(out: &mut String, fault: &Fault) -> fmt::Result {
-    match fault {
-        Fault::Partition(p) => {
-            let addresses = p.to_addresses.iter().map(ToString::to_string);
-            let to: Vec<String> =
-                p.to_targets.iter().cloned().chain(addresses).map(|s| quote(&s)).collect();
-            writeln!(out, "      - network.partition:\n          from: {}", quote(&p.from))?;
-            writeln!(out, "          to: [{}]", to.join(", "))?;
-            if !p.ports.is_empty() {
-                let ports: Vec<String> = p.ports.iter().map(ToString::to_string).collect();
-                writeln!(out, "          ports: [{}]", ports.join(", "))?;
-            }
-            let direction = match p.direction {
-                Direction::Both => "both",
-                Direction::Out => "out",
-                Direction::In => "in",
-            };
-            let action = match p.action {
-                Action::Drop => "drop",
-                Action::Reject => "reject",
-            };
-            writeln!(out, "          direction: {direction}\n          action: {action}")
+    let mut values = Vec::new();
+    for param in fault.spec.params {
+        if let Some(value) = fault.values.get(param.name) {
+            values.push(format!("{}: {}", param.name, Written(param.kind, value)));
         }
     }
+    write!(out, "      - {{{}: {{{}}}", fault.name(), values.join(", "))?;
+    if !fault.after.is_zero() {
+        write!(out, ", after: {}", write_duration(fault.after))?;
+    }
+    if let Some(lasting) = fault.lasting {
+        write!(out, ", for: {}", write_duration(lasting))?;
+    }
+    if let Some(ramp) = fault.ramp {
+        write!(out, ", ramp: {}", write_duration(ramp))?;
+    }
+    if !fault.steps.is_empty() {
+        let steps: Vec<String> = fault.steps.iter().map(|s| format!("{}%", s * 100.0)).collect();
+        write!(out, ", steps: [{}]", steps.join(", "))?;
+    }
+    writeln!(out, "}}")
+}
+
+fn write_target(out: &mut String, name: &str, target: &TargetSelector) -> fmt::Result {
+    let (key, value) = match &target.find {
+        Find::Service(name) => ("service", quote(name)),
+        Find::Pid(pid) => ("pid", pid.to_string()),
+        Find::Process(name) => ("process", quote(name)),
+        Find::Cgroup(path) => ("cgroup", quote(path)),
+        Find::Unit(name) => ("unit", quote(name)),
+        Find::Container(name) => ("container", quote(name)),
+        Find::Label(label) => ("label", quote(label)),
+        Find::Compose { service, .. } => ("compose", quote(service)),
+    };
+    write!(out, "  {}: {{{key}: {value}", quote(name))?;
+    if let Find::Compose { project: Some(project), .. } = &target.find {
+        write!(out, ", project: {}", quote(project))?;
+    }
+    match target.pick {
+        Pick::All => {}
+        Pick::Count(n) => write!(out, ", pick: {n}")?,
+        Pick::Share(share) => write!(out, ", pick: {}%", share * 100.0)?,
+    }
+    writeln!(out, "}}")
 }
 
 fn expectations(out: &mut String, key: &str, items: &[Expectation]) -> fmt::Result {
@@ -174,24 +228,4 @@ fn metric(m: &Metric) -> String {
         quote(&m.metric),
         labels.join(", ")
     )
-}
-
-/// A double-quoted YAML scalar, which every text fits into.
-fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use temblor_event::PhaseRole;
-use temblor_plan::{Experiment, Fault};
+use temblor_plan::Experiment;
+use temblor_plan::fault::{FAULTS, Peers, Value, fault_spec};
 
 const GOOD: &str = r#"apiVersion: temblor.dev/v1
 kind: Experiment
@@ -31,10 +32,13 @@ fn a_good_file_says_what_it_says() {
     let experiment = Experiment::parse("good.yaml", GOOD).unwrap();
     let roles: Vec<PhaseRole> = experiment.phases.iter().map(|p| p.role).collect();
     assert_eq!(roles, [PhaseRole::Baseline, PhaseRole::Fault, PhaseRole::Recovery]);
-    let Fault::Partition(partition) = &experiment.phases[1].inject[0];
-    assert_eq!(partition.to_targets, ["db"]);
-    assert_eq!(partition.to_addresses, ["fd00::5".parse::<std::net::IpAddr>().unwrap()]);
-    assert_eq!(partition.ports, [5432]);
+    let fault = &experiment.phases[1].inject[0];
+    assert_eq!(fault.name(), "network.partition");
+    assert_eq!(fault.acts_on().collect::<Vec<_>>(), ["api"]);
+    let peers = Peers { targets: vec!["db".into()], addresses: vec!["fd00::5".into()] };
+    assert_eq!(fault.values["to"], Value::Peers(peers));
+    assert_eq!(fault.values["ports"], Value::Ports(vec![5432]));
+    assert_eq!(fault.values["direction"], Value::Text("both".into()), "what is left out");
     assert_eq!(experiment.steady_state.len(), 2);
     assert_eq!(experiment.expect[0].name, "ledger.lost 0");
 }
@@ -183,4 +187,224 @@ proptest! {
         let text = format!("{}{with}{}", &GOOD[..at], GOOD.get(at + 1..).unwrap_or(""));
         let _ = Experiment::parse("damaged.yaml", &text);
     }
+}
+
+/// A file whose fault phase injects this.
+fn injecting(item: &str) -> String {
+    let (before, after) = GOOD.split_once("inject: [").unwrap();
+    let (_, after) = after.split_once("}}]").unwrap();
+    format!("{before}inject: [{item}]{after}")
+}
+
+fn refused(item: &str) -> String {
+    match Experiment::parse("bad.yaml", &injecting(item)) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("accepted: {item}"),
+    }
+}
+
+#[test]
+fn each_fault_is_read_with_its_required_values_and_with_its_defaults() {
+    for spec in FAULTS {
+        let item = format!("{{{}: {{{}}}}}", spec.name, spec.example());
+        let experiment = match Experiment::parse("good.yaml", &injecting(&item)) {
+            Ok(experiment) => experiment,
+            Err(error) => panic!("{item}: {error}"),
+        };
+        let fault = &experiment.phases[1].inject[0];
+        for param in spec.params.iter().filter(|p| p.required || p.default.is_some()) {
+            assert!(fault.values.contains_key(param.name), "{}: {}", spec.name, param.name);
+        }
+        let again = Experiment::parse("again.yaml", &experiment.to_yaml()).unwrap();
+        assert_eq!(again.phases, experiment.phases, "{item}");
+    }
+}
+
+/// One line a bad dose: the item, and what its message must say.
+#[test]
+fn every_bad_dose_is_told() {
+    for (item, wanted) in [
+        ("{network.latency: {from: api, delay: -5ms}}", "cannot be negative"),
+        ("{network.latency: {from: api, delay: 0ms}}", "out of range: from 1ms to 60s"),
+        ("{network.latency: {from: api, delay: 2m}}", "out of range: from 1ms to 60s"),
+        ("{network.latency: {from: api, delay: 5}}", "no unit"),
+        ("{network.latency: {from: api, delay: 5 elephants}}", "not a unit of time"),
+        ("{network.latency: {from: api}}", "network.latency wants `delay`"),
+        ("{network.latency: {from: [api], delay: 5ms}}", "`from` takes one value"),
+        ("{network.latency: {from: api, delay: 5ms, direction: up}}", "not one of: out, in, both"),
+        ("{network.loss: {from: api, share: 101%}}", "from 0% to 100%"),
+        ("{network.loss: {from: api, share: 0%}}", "out of range"),
+        ("{network.loss: {from: api, share: -1%}}", "from 0% to 100%"),
+        ("{network.loss: {from: api, share: 0.5}}", "write a percentage"),
+        ("{network.bandwidth: {from: api, rate: 10}}", "such as 1MiB/s"),
+        ("{network.bandwidth: {from: api, rate: 1B/s}}", "out of range"),
+        ("{network.reset: {from: api}}", "network.reset wants `to`"),
+        ("{network.partition: {from: api, to: []}}", "the other side is empty"),
+        ("{network.dns: {target: api}}", "takes exactly one of answer, delay"),
+        ("{network.dns: {target: api, answer: drop, delay: 5s}}", "exactly one of answer, delay"),
+        ("{process.kill: {target: api, signal: SIGNAL}}", "not a signal: known are HUP"),
+        ("{process.kill: {target: api, signal: 0}}", "not a signal"),
+        ("{process.kill: {}}", "process.kill wants `target`"),
+        ("{process.kill: api}", "write process.kill: {target: api}"),
+        ("{process.kill: {target: nobody}}", "unknown target \"nobody\""),
+        ("{process.kill: {target: api, all: perhaps}}", "neither true nor false"),
+        ("{process.kill: {target: api}, for: 5s}", "over as soon as it is done"),
+        ("{cpu.quota: {target: api, to: 0%}}", "out of range: from 1% to 100%"),
+        ("{cpu.quota: {target: api}}", "exactly one of to, cpus"),
+        ("{cpu.quota: {target: api, cpus: 0}}", "out of range"),
+        ("{cpu.stress: {target: api, workers: 0}}", "out of range: from 1 to 1024"),
+        ("{cpu.stress: {target: api, workers: two}}", "whole number"),
+        ("{memory.limit: {target: api, to: 1KiB}}", "out of range"),
+        ("{memory.limit: {target: api, to: 64}}", "no unit"),
+        ("{memory.limit: {target: api, to: 64 MiBi}}", "not a unit of size"),
+        ("{disk.throttle: {target: db}}", "at least one of read, write, readIops, writeIops"),
+        ("{disk.throttle: {target: db, writeIops: 100}}", "such as 100/s"),
+        ("{disk.fill: {target: db, to: 101%}}", "from 0% to 100%"),
+        ("{disk.fill: {target: db, to: 90%, path: here}}", "not an absolute path"),
+        ("{disk.fsync: {target: db, fail: EPERM}}", "not one of: EIO, ENOSPC, EDQUOT"),
+        ("{resource.connections: {target: db, port: 70000}}", "1 to 65535"),
+        ("{resource.connections: {target: db, port: 5432, hold: 0}}", "out of range"),
+        ("{resource.files: {target: db, to: 5, spare: 1}}", "exactly one of to, spare"),
+        ("{time.offset: {target: db, by: 0s}}", "not 0"),
+        ("{time.offset: {target: db, by: 20000d}}", "at most 3652d"),
+        (
+            "{process.kill: {target: api}, network.reset: {from: api, to: db}}",
+            "stands beside a fault",
+        ),
+        ("{process.pause: {target: api}, after: 30s}", "not over when its phase is"),
+        ("{process.pause: {target: api}, after: 20s, for: 20s}", "not over when its phase is"),
+        ("{process.pause: {target: api}, for: 0s}", "lasts no time"),
+        ("{process.pause: {target: api}, ramp: 5s}", "no dose that could grow"),
+        ("{cpu.quota: {target: api, to: 10%}, ramp: 40s}", "longer than the fault"),
+        ("{cpu.quota: {target: api, to: 10%}, steps: []}", "1 to 100 shares"),
+        ("{cpu.quota: {target: api, to: 10%}, steps: [110%]}", "from 0% to 100%"),
+        ("{cpu.quota: {target: api, to: 10%}, ramp: 5s, steps: [50%]}", "not both"),
+        ("{cpu.burn: {target: api}}", "known: cpu.quota, cpu.stress"),
+        ("{cpu.quota: {target: api, to: 10%, from: 5%}}", "cpu.quota has no value \"from\""),
+        ("{after: 5s}", "no fault is named here"),
+    ] {
+        let told = refused(item);
+        assert!(told.contains("bad.yaml:12:"), "{item}: {told}");
+        assert!(told.contains(wanted), "{item}: {told}");
+    }
+}
+
+#[test]
+fn a_fault_that_lasts_too_long_wants_a_word() {
+    let long =
+        injecting("{process.pause: {target: api}}").replace("for: 30s, inject", "for: 11m, inject");
+    let told = Experiment::parse("bad.yaml", &long).unwrap_err().to_string();
+    assert!(told.contains("in place for 660s, which is longer than 600s"), "{told}");
+    assert!(told.contains("safety: {faultMax: 660s}"), "{told}");
+    let meant = long.replace("targets:", "safety: {faultMax: 11m}\ntargets:");
+    Experiment::parse("good.yaml", &meant).unwrap();
+}
+
+#[test]
+fn what_else_can_be_wrong_with_targets_and_words_is_told() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("{service: postgres}", "{process: nginx, pid: 5}", "exactly one way"),
+        ("{service: postgres}", "{process: \"\"}", "has no name"),
+        ("{service: postgres}", "{label: app}", "has no name"),
+        ("{service: postgres}", "{process: nginx, pick: 0}", "picks nothing"),
+        ("{service: postgres}", "{process: nginx, pick: some}", "picks nothing"),
+        ("{service: postgres}", "{process: nginx, project: x}", "belongs to a compose service"),
+        ("targets:", "safety: {allow: [everything]}\ntargets:", "known: pid1, session"),
+        (
+            "title: Small",
+            "title: Small, learn: [{question: why?, answers: [load.p98]}]",
+            "\"load.p98\" answers nothing",
+        ),
+        ("title: Small", "title: Small, learn: [{question: why?, answers: []}]", "nothing answers"),
+        ("observe: [tcp]", "observe: [tcp]\nabort: [{check: well, for: 5s}]", "unknown check"),
+    ];
+    for (old, new, wanted) in cases {
+        let text = GOOD.replacen(old, new, 1);
+        assert_ne!(text, GOOD, "the case changes nothing: {old}");
+        let told = match Experiment::parse("bad.yaml", &text) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("accepted: {new}"),
+        };
+        assert!(told.contains(wanted), "{new}: {told}");
+    }
+    for good in [
+        "{process: nginx, pick: 50%}",
+        "{compose: web, project: shop, pick: 1}",
+        "{label: \"app=web\", pick: all}",
+        "{container: db}",
+        "{unit: nginx.service}",
+        "{cgroup: /system.slice/nginx.service}",
+    ] {
+        let experiment = match Experiment::parse("good", &GOOD.replace("{service: postgres}", good))
+        {
+            Ok(experiment) => experiment,
+            Err(error) => panic!("{good}: {error}"),
+        };
+        let again = Experiment::parse("again", &experiment.to_yaml()).unwrap();
+        assert_eq!(again, experiment);
+    }
+}
+
+/// The schema accepts what the parser accepts, and refuses what only it could have known.
+#[test]
+fn the_schema_says_what_the_parser_says() {
+    let schema = temblor_plan::schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let as_json = |text: &str| serde_saphyr::from_str::<serde_json::Value>(text).unwrap();
+    let mut good = vec![GOOD.to_owned()];
+    for spec in FAULTS {
+        good.push(injecting(&format!("{{{}: {{{}}}}}", spec.name, spec.example())));
+    }
+    for entry in std::fs::read_dir(folder("experiments")).unwrap() {
+        good.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    for text in good {
+        let experiment = Experiment::parse("good", &text).unwrap();
+        for text in [text, experiment.to_yaml()] {
+            let errors: Vec<String> =
+                validator.iter_errors(&as_json(&text)).map(|e| format!("{e}")).collect();
+            assert!(errors.is_empty(), "{errors:?}\n{text}");
+        }
+    }
+    for (old, new) in [
+        ("kind: Experiment", "kind: Experimnt"),
+        ("for: 20s", "for: 20"),
+        ("for: 20s", "four: 20s"),
+        ("port: 8080", "port: 80800"),
+        ("network.partition", "network.partitoin"),
+        (", to: [db, fd00::5]", ""),
+        ("{service: postgres}", "{}"),
+        ("{service: postgres}", "{service: postgres, pid: 5}"),
+        ("success:", "sucess:"),
+        ("observe: [tcp]", "observe: [tpc]"),
+    ] {
+        let text = GOOD.replacen(old, new, 1);
+        assert!(!validator.is_valid(&as_json(&text)), "{new} is accepted");
+    }
+}
+
+fn folder(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+/// The written pages are what the table says; `UPDATE_EXPECT=1` writes them anew.
+#[test]
+fn the_reference_and_the_schema_are_published_as_they_are() {
+    let mut schema = serde_json::to_string_pretty(&temblor_plan::schema()).unwrap();
+    schema.push('\n');
+    for (file, expected) in [
+        ("docs/faults.md", temblor_plan::fault::reference()),
+        ("docs/experiment.schema.json", schema),
+    ] {
+        let path = folder(file);
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == expected,
+            "{file} is not what the table says: UPDATE_EXPECT=1 writes it"
+        );
+    }
+    assert!(fault_spec("network.partition").is_some());
 }

@@ -13,11 +13,13 @@ mod ledger;
 mod lock;
 mod machine;
 mod metrics;
+mod prepare;
 mod probe;
-mod processes;
 mod progress;
 mod recorder;
 mod run;
+mod schedule;
+mod services;
 mod stop;
 mod targets;
 mod watch;
@@ -30,7 +32,7 @@ pub use error::RunnerError;
 pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
 pub use progress::{Standing, Update};
-pub use run::{Out, Settings, run};
+pub use run::{Out, Settings, UndoSettings, run};
 pub use stop::Stop;
 
 /// Every change that a run of this experiment would make on this machine, with its undo. Changes
@@ -41,11 +43,12 @@ pub use stop::Stop;
 pub fn planned_changes(
     experiment: &Experiment,
     lab: Option<&LabState>,
+    seed: u64,
 ) -> Result<Vec<PlannedChange>, RunnerError> {
-    let targets = targets::Targets::find(experiment, lab)?;
+    let targets = targets::Targets::find(experiment, lab, seed)?;
     let mut changes = Vec::new();
     for fault in experiment.phases.iter().flat_map(|phase| &phase.inject) {
-        changes.extend(injection::changes(fault, &targets)?);
+        changes.extend(prepare::changes(fault, &targets, seed)?);
     }
     Ok(changes)
 }

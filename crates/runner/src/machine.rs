@@ -2,7 +2,7 @@
 
 use temblor_faults::{Kind, network};
 use temblor_host::{Capability, State};
-use temblor_plan::{Experiment, Fault};
+use temblor_plan::Experiment;
 use temblor_probes::{Error as ProbeError, tcp};
 
 use crate::error::RunnerError;
@@ -15,8 +15,8 @@ const PARTITION: &str = "fault network.partition";
 /// # Errors
 /// What the machine lacks.
 pub fn check_machine(experiment: &Experiment) -> Result<(), RunnerError> {
-    let faults = experiment.phases.iter().flat_map(|phase| &phase.inject);
-    if faults.into_iter().any(|Fault::Partition(_)| true) {
+    let mut faults = experiment.phases.iter().flat_map(|phase| &phase.inject);
+    if faults.any(|fault| fault.name() == "network.partition") {
         network::trial().map_err(|error| match error.kind() {
             Kind::Missing | Kind::Input => RunnerError::Missing {
                 what: "the fault network.partition cannot be put in place here".into(),

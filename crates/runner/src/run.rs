@@ -5,6 +5,7 @@
 //! then the load, then the ledger, the counters, the probes.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use temblor_event::{
@@ -12,7 +13,7 @@ use temblor_event::{
     RunStarted, SCHEMA, clock,
 };
 use temblor_faults::undo::Guard;
-use temblor_lab::State as LabState;
+use temblor_lab::{Options as LabOptions, State as LabState};
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
 use temblor_probes::tcp::{Running as RunningProbe, TcpProbe};
@@ -24,9 +25,11 @@ use crate::abort::AbortWatch;
 use crate::error::RunnerError;
 use crate::http::Http;
 use crate::injection::{self, InPlace};
-use crate::processes::Processes;
+use crate::prepare::{self, Faults};
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
+use crate::schedule::{Action, Schedule};
+use crate::services::Services;
 use crate::stop::Stop;
 use crate::targets::Targets;
 use crate::{counters, ledger, probe, watch};
@@ -41,6 +44,9 @@ const WARM_UP_SECONDS: u64 = 2;
 /// second within the time-out fit.
 const IN_FLIGHT_MAX: usize = 4096;
 
+/// How much longer than planned a run may hold its faults before the guardian takes it to hang.
+const HANGS_AFTER: Duration = Duration::from_secs(30);
+
 /// How often a fault's counters are read, nanoseconds.
 const EFFECT_EVERY_NS: u64 = SECOND_NS;
 
@@ -53,6 +59,15 @@ pub enum Out {
     At(PathBuf),
 }
 
+/// Where changes are written down, and who undoes them if this program dies.
+#[derive(Debug, Clone)]
+pub struct UndoSettings {
+    /// The directory of the undo journals.
+    pub dir: PathBuf,
+    /// Gives the command that becomes a guardian.
+    pub guardian: fn() -> Command,
+}
+
 /// What is to be carried out, and how.
 pub struct Settings {
     /// The experiment.
@@ -63,6 +78,10 @@ pub struct Settings {
     pub seed: u64,
     /// The lab, where the experiment wants one.
     pub lab: Option<LabState>,
+    /// Where the lab's state is read again while the run lasts.
+    pub lab_options: Option<LabOptions>,
+    /// Where what is changed is written down, and who undoes it if this program dies.
+    pub undo: UndoSettings,
     /// Ends the run early.
     pub stop: Stop,
 }
@@ -74,12 +93,14 @@ pub struct Settings {
 /// goes wrong is in its record as the reason why it was aborted.
 pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<PathBuf, RunnerError> {
     let experiment = &settings.experiment;
-    let targets = Targets::find(experiment, settings.lab.as_ref())?;
+    let targets = Targets::find(experiment, settings.lab.as_ref(), settings.seed)?;
     // Everything that can be refused is refused before anything is started.
     let faults = experiment
         .phases
         .iter()
-        .map(|phase| phase.inject.iter().map(|f| injection::prepare(f, &targets)).collect())
+        .map(|phase| {
+            phase.inject.iter().map(|f| prepare::prepare(f, &targets, settings.seed)).collect()
+        })
         .collect::<Result<Vec<Vec<_>>, _>>()?;
     let load_url = experiment
         .load
@@ -88,8 +109,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .transpose()?;
     let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
     let probe = probe::attach(experiment, &targets, here)?;
-    let guard = Guard::without_guardian(&std::env::temp_dir())
-        .map_err(|e| RunnerError::failed("the undo journal could not be opened")(e.into()))?;
+    let guard = start_guard(&settings.undo, run_length(experiment))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("watch")
@@ -123,7 +143,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         in_place: InPlace::default(),
         healed_ns: 0,
         aborts: AbortWatch::new(&experiment.abort),
-        processes: Processes::watch(&targets.all()),
+        services: None,
     };
     run.carry_out(load_url, probe);
     drop(run);
@@ -131,6 +151,18 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .finish()
         .map_err(|e| RunnerError::failed("the run's record could not be finished")(e.into()))?;
     Ok(dir.path().to_owned())
+}
+
+/// The journal and the guardian of a run that lasts at most so long.
+pub(crate) fn start_guard(undo: &UndoSettings, within: Duration) -> Result<Guard, RunnerError> {
+    Guard::start(&undo.dir, (undo.guardian)(), within)
+        .map_err(|e| prepare::refused("the undo journal", e))
+}
+
+/// How long a fault can be in place at most: past this, a run that still holds one hangs.
+fn run_length(experiment: &Experiment) -> Duration {
+    let phases: Duration = experiment.phases.iter().map(|phase| phase.length).sum();
+    phases + Duration::from_secs(WARM_UP_SECONDS) + HANGS_AFTER
 }
 
 /// Keys of this run: unique among runs on this machine, and told from everybody else's.
@@ -141,7 +173,8 @@ fn key_prefix(seed: u64) -> String {
 struct Run<'a> {
     settings: &'a Settings,
     targets: &'a Targets,
-    faults: Vec<Vec<temblor_faults::network::Partition>>,
+    /// By phase and by fault of the phase: one for each instance of its target.
+    faults: Vec<Vec<Faults>>,
     runtime: Runtime,
     http: Http,
     recorder: Recorder,
@@ -158,7 +191,7 @@ struct Run<'a> {
     /// When the last fault was undone; steadiness counts from there.
     healed_ns: u64,
     aborts: AbortWatch,
-    processes: Processes,
+    services: Option<Services>,
 }
 
 impl Run<'_> {
@@ -167,6 +200,8 @@ impl Run<'_> {
         self.record_start(load_url.as_deref());
         let probe = probe.and_then(|probe| self.start_reading(probe));
         self.read_counters(CounterWhen::Before);
+        let lab = self.settings.lab.as_ref().and(self.settings.lab_options.clone());
+        self.services = Some(Services::watch(&self.targets.all(), lab, &self.recorder));
         self.start_watching();
         let load = load_url.and_then(|url| self.start_load(url));
         let start_ns = load.as_ref().map_or_else(clock::now_ns, RunningLoad::start_ns);
@@ -196,7 +231,6 @@ impl Run<'_> {
             }
         }
         self.audit();
-        self.processes.look(&self.recorder);
         self.read_counters(CounterWhen::After);
         if let Some(probe) = probe {
             match probe.stop() {
@@ -212,6 +246,7 @@ impl Run<'_> {
         }
         self.record_cost();
         self.stop_watching();
+        self.services = None;
         // Asked to end after the last phase: there was less to cut short, and still it was cut.
         if let Some(why) = self.settings.stop.requested().filter(|_| !told) {
             self.say(&format!("aborted: {why}"));
@@ -230,24 +265,28 @@ impl Run<'_> {
     ) -> (Option<String>, u64) {
         self.mark(phase, start_ns, true);
         self.say(&format!("{}: for {} s", phase.name, phase.length.as_secs_f64()));
-        let mut stopped = None;
-        for i in 0..self.faults[index].len() {
-            match self.in_place.inject(&self.faults[index][i], &self.guard, &self.recorder) {
-                Ok(()) => self.say(&format!("fault in: {}", phase.inject[i].name())),
-                Err(error) => {
-                    stopped = Some(crate::http::chain(&error));
-                    break;
-                }
-            }
-        }
         let length_ns = u64::try_from(phase.length.as_nanos()).unwrap_or(u64::MAX);
         let last_ns = start_ns.saturating_add(length_ns);
         let mut end_ns = last_ns;
-        if stopped.is_none() {
-            if phase.until_steady {
-                (stopped, end_ns) = self.until_steady(phase, start_ns, last_ns, load);
-            } else {
-                stopped = self.tick_until(last_ns, Some((phase, start_ns)), load);
+        let mut stopped = None;
+        if phase.until_steady {
+            (stopped, end_ns) = self.until_steady(phase, start_ns, last_ns, load);
+        } else {
+            let mut schedule = Schedule::new(&phase.inject, start_ns, last_ns);
+            while stopped.is_none() {
+                while stopped.is_none()
+                    && let Some(action) = schedule.due(clock::now_ns())
+                {
+                    stopped = self.act(phase, index, action).err().map(|e| crate::http::chain(&e));
+                }
+                if stopped.is_some() {
+                    break;
+                }
+                let next_ns = schedule.next_ns().map_or(last_ns, |next_ns| next_ns.min(last_ns));
+                stopped = self.tick_until(next_ns, Some((phase, start_ns)), load);
+                if clock::now_ns() >= last_ns {
+                    break;
+                }
             }
         }
         if stopped.is_some() {
@@ -261,6 +300,37 @@ impl Run<'_> {
         }
         self.mark(phase, end_ns, false);
         (stopped, end_ns)
+    }
+
+    /// Does to a fault of the phase what its schedule says.
+    fn act(&mut self, phase: &Phase, index: usize, action: Action) -> Result<(), RunnerError> {
+        // Faults of different phases are never in place together: a phase's number is enough.
+        match action {
+            Action::Inject(of) => {
+                for i in 0..self.faults[index][of].len() {
+                    let fault = &self.faults[index][of][i];
+                    self.in_place.inject(of, fault.as_ref(), &self.guard, &self.recorder)?;
+                }
+                self.healed_ns = clock::now_ns();
+                self.say(&format!("fault in: {}", phase.inject[of].name()));
+                Ok(())
+            }
+            Action::Level(of, level) => {
+                self.in_place.set_level(of, level, &self.recorder)?;
+                if phase.inject[of].ramp.is_none() {
+                    let name = phase.inject[of].name();
+                    self.say(&format!("{name}: {:.0} % of its dose", level * 100.0));
+                }
+                Ok(())
+            }
+            Action::Revert(of) => {
+                self.in_place.read_effects(&self.recorder);
+                self.in_place.revert_some(of, &self.recorder);
+                self.healed_ns = clock::now_ns();
+                self.say(&format!("fault out: {}", phase.inject[of].name()));
+                Ok(())
+            }
+        }
     }
 
     /// Ticks until the system has been steady for as long as the experiment asks, or `last_ns`.
@@ -305,12 +375,14 @@ impl Run<'_> {
             }
             if now_ns >= next_effect_ns {
                 let effect = self.in_place.read_effects(&self.recorder);
-                self.processes.look(&self.recorder);
                 next_effect_ns = now_ns + EFFECT_EVERY_NS;
                 self.show(phase, load, effect);
             }
             let seconds = std::mem::take(&mut self.recorder.live().seconds);
             if let Some(why) = seconds.iter().find_map(|(_, second)| self.aborts.push(second)) {
+                self.settings.stop.request(why);
+            }
+            if let Some(why) = self.aborts.look(&self.recorder.live().checks, now_ns) {
                 self.settings.stop.request(why);
             }
             let next_ns = deadline_ns.min(next_effect_ns).min(now_ns + SECOND_NS / 5);
@@ -354,7 +426,7 @@ impl Run<'_> {
                 steady_hold_ns: ns(experiment.steady_hold),
                 expect: experiment.expect.clone(),
                 hypothesis: experiment.hypothesis.clone(),
-                learn: Vec::new(),
+                learn: experiment.learn.clone(),
                 backlogs: experiment
                     .gauges
                     .iter()
@@ -382,7 +454,7 @@ impl Run<'_> {
 
     fn start_watching(&mut self) {
         for check in &self.settings.experiment.checks {
-            match self.targets.host(&check.http.of.target) {
+            match self.targets.host(&check.ask.of().target) {
                 Ok(host) => self.watchers.push(watch::check(
                     &self.runtime,
                     &self.http,

@@ -1,55 +1,80 @@
 //! From the names in an experiment to targets on this machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use temblor_event::TargetSeen;
-use temblor_host::cgroup::{Cgroups, Group};
-use temblor_host::netns::Netns;
-use temblor_host::target::{Origin, Target};
+use temblor_host::protected;
+use temblor_host::target::{Target, find, pick};
 use temblor_lab::State as LabState;
-use temblor_plan::{Experiment, TargetSelector};
+use temblor_plan::{Experiment, Find};
 
 use crate::error::RunnerError;
+use crate::http::chain;
 
 /// Everything that is acted on or watched.
 pub(crate) struct Targets {
-    /// By the name in the experiment.
-    by_alias: BTreeMap<String, Target>,
+    /// By the name in the experiment; never empty.
+    by_alias: BTreeMap<String, Vec<Target>>,
     /// The lab's services that the experiment does not name: watched, never acted on.
     others: Vec<Target>,
 }
 
 impl Targets {
-    /// Finds the experiment's targets, and all services of the lab where there is one.
+    /// Finds the experiment's targets, and all services of the lab where there is one. Which of
+    /// several instances are meant is drawn by `seed`; who must not be acted on is refused.
     pub(crate) fn find(
         experiment: &Experiment,
         lab: Option<&LabState>,
+        seed: u64,
     ) -> Result<Self, RunnerError> {
+        let acted_on: BTreeSet<&str> = experiment
+            .phases
+            .iter()
+            .flat_map(|phase| &phase.inject)
+            .flat_map(temblor_plan::Fault::acts_on)
+            .collect();
+        let allowed = allowed(experiment)?;
         let mut by_alias = BTreeMap::new();
         for (alias, selector) in &experiment.targets {
-            let target = match selector {
-                TargetSelector::Service(service) => in_lab(alias, service, lab)?,
-                TargetSelector::Pid(pid) => of_pid(alias, *pid)?,
+            let refused = |why: String| {
+                RunnerError::Input(format!("the target \"{alias}\" is not acted on: {why}"))
             };
-            by_alias.insert(alias.clone(), target);
+            let found = find(alias, &selector.find, lab)?;
+            let matched = found.len();
+            let chosen = pick::choose(found, picked(selector.pick), seed)
+                .map_err(|e| RunnerError::Input(format!("the target \"{alias}\": {e}")))?;
+            if acted_on.contains(alias.as_str()) {
+                protected::check(&chosen, &allowed).map_err(|e| refused(chain(&e)))?;
+                protected::check_share(matched, chosen.len(), experiment.safety.share, &allowed)
+                    .map_err(|e| refused(chain(&e)))?;
+            }
+            by_alias.insert(alias.clone(), chosen);
         }
         let mut others = Vec::new();
         for target in
             lab.map(LabState::targets).transpose().map_err(lab_failed)?.unwrap_or_default()
         {
-            if !by_alias.values().any(|t: &Target| t.service == target.service) {
+            if !by_alias.values().flatten().any(|t: &Target| t.service == target.service) {
                 others.push(target);
             }
         }
         Ok(Self { by_alias, others })
     }
 
-    /// The target that the experiment calls `alias`. The plan has checked that there is one.
-    pub(crate) fn named(&self, alias: &str) -> Result<&Target, RunnerError> {
+    /// Every instance of the target that the experiment calls `alias`; at least one. The plan has
+    /// checked that there is such a target.
+    pub(crate) fn instances(&self, alias: &str) -> Result<&[Target], RunnerError> {
         self.by_alias
             .get(alias)
+            .map(Vec::as_slice)
+            .filter(|instances| !instances.is_empty())
             .ok_or_else(|| RunnerError::Input(format!("unknown target \"{alias}\"")))
+    }
+
+    /// The first instance of the target that the experiment calls `alias`.
+    pub(crate) fn named(&self, alias: &str) -> Result<&Target, RunnerError> {
+        Ok(&self.instances(alias)?[0])
     }
 
     /// The address at which the instrument reaches a target, as it stands in a URL.
@@ -65,7 +90,7 @@ impl Targets {
     /// Every target once.
     pub(crate) fn all(&self) -> Vec<Target> {
         let mut all: Vec<Target> = Vec::new();
-        for target in self.by_alias.values().chain(&self.others) {
+        for target in self.by_alias.values().flatten().chain(&self.others) {
             if !all.iter().any(|t| t.service == target.service) {
                 all.push(target.clone());
             }
@@ -81,7 +106,7 @@ impl Targets {
                 aliases: self
                     .by_alias
                     .iter()
-                    .filter(|(_, named)| named.service == t.service)
+                    .filter(|(_, named)| named.iter().any(|n| n.service == t.service))
                     .map(|(alias, _)| alias.clone())
                     .collect(),
                 service: t.service,
@@ -91,6 +116,42 @@ impl Targets {
             })
             .collect()
     }
+}
+
+/// The words of the experiment's `allow`; the plan has checked them.
+fn allowed(experiment: &Experiment) -> Result<Vec<protected::Word>, RunnerError> {
+    let words = experiment.safety.allow.iter();
+    words
+        .map(|word| {
+            word.parse().map_err(|e: protected::UnknownWord| RunnerError::Input(e.to_string()))
+        })
+        .collect()
+}
+
+fn picked(pick: temblor_plan::Pick) -> pick::Pick {
+    match pick {
+        temblor_plan::Pick::All => pick::Pick::All,
+        temblor_plan::Pick::Count(n) => pick::Pick::Count(n),
+        temblor_plan::Pick::Share(share) => pick::Pick::Share(share),
+    }
+}
+
+/// Every instance that there is.
+fn find(alias: &str, how: &Find, lab: Option<&LabState>) -> Result<Vec<Target>, RunnerError> {
+    let found = match how {
+        Find::Service(service) => return Ok(vec![in_lab(alias, service, lab)?]),
+        Find::Pid(pid) => find::by_pid(*pid),
+        Find::Process(name) => find::by_process_name(name),
+        Find::Cgroup(path) => find::by_cgroup(path),
+        Find::Unit(name) => find::by_unit(name),
+        Find::Container(_) | Find::Label(_) | Find::Compose { .. } => {
+            let why = format!("the target \"{alias}\" is a container, which cannot be found yet");
+            return Err(RunnerError::Input(why));
+        }
+    };
+    found.map_err(|error| {
+        RunnerError::Input(format!("the target \"{alias}\" was not found: {}", chain(&error)))
+    })
 }
 
 fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, RunnerError> {
@@ -113,31 +174,4 @@ fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, 
 
 fn lab_failed(error: temblor_lab::Error) -> RunnerError {
     RunnerError::failed("the lab's services could not be looked up")(error.into())
-}
-
-fn of_pid(alias: &str, pid: u32) -> Result<Target, RunnerError> {
-    let netns = Netns::of_pid(pid).map_err(|e| {
-        RunnerError::Input(format!(
-            "the target \"{alias}\" is process {pid}, which cannot be looked at: {e}"
-        ))
-    })?;
-    let name = temblor_host::process::name(pid).unwrap_or_else(|| "process".to_owned());
-    let addresses = netns
-        .run(temblor_host::target::addresses_here)
-        .and_then(|addresses| addresses)
-        .map_err(|e| {
-            RunnerError::failed(format!("the addresses of process {pid} could not be read"))(
-                e.into(),
-            )
-        })?;
-    let group =
-        Cgroups::detect().and_then(|cgroups| Group::of_pid(&cgroups, pid)).unwrap_or_default();
-    Ok(Target {
-        service: format!("{name}-{pid}"),
-        pids: vec![pid],
-        netns,
-        addresses,
-        group,
-        origin: Origin::Processes,
-    })
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use temblor_event::{CheckResult, Event, Gauge as Reading, clock};
-use temblor_plan::{Check, Gauge};
+use temblor_plan::{Ask, Check, Gauge, HttpQuestion};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -24,16 +25,21 @@ pub(crate) fn check(
     to: &Recorder,
 ) -> JoinHandle<()> {
     let (check, to, http) = (check.clone(), to.clone(), http.clone());
-    let url = format!("http://{host}:{}{}", check.http.of.port, check.http.path);
+    let address = format!("{host}:{}", check.ask.of().port);
     runtime.spawn(async move {
         let mut tick = tokio::time::interval(check.every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tick.tick().await;
             let asked_ns = clock::now_ns();
-            let answer = http.get(&url, check.timeout).await;
+            let (ok, seen) = match &check.ask {
+                Ask::Http(question) => {
+                    let url = format!("http://{address}{}", question.path);
+                    judge_answer(question, http.get(&url, check.timeout).await)
+                }
+                Ask::Tcp(_) => connects(&address, check.timeout).await,
+            };
             let took_ns = clock::now_ns() - asked_ns;
-            let (ok, seen) = judge_answer(&check, answer);
             let result = CheckResult { check: check.name.clone(), ok, took_ns, seen };
             to.record(Event::at(asked_ns, result));
         }
@@ -77,15 +83,27 @@ pub(crate) async fn read(
         .map_err(|why| format!("{url}: {why}"))
 }
 
-fn judge_answer(check: &Check, answer: Result<(u16, bytes::Bytes), String>) -> (bool, String) {
+/// Whether a connection is accepted within the time.
+async fn connects(address: &str, within: Duration) -> (bool, String) {
+    match tokio::time::timeout(within, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => (true, "accepted".to_owned()),
+        Ok(Err(error)) => (false, error.to_string()),
+        Err(_) => (false, format!("no answer within {} ms", within.as_millis())),
+    }
+}
+
+fn judge_answer(
+    http: &HttpQuestion,
+    answer: Result<(u16, bytes::Bytes), String>,
+) -> (bool, String) {
     let (status, body) = match answer {
         Ok(answer) => answer,
         Err(why) => return (false, why),
     };
-    if status != check.http.status {
-        return (false, format!("{status} instead of {}", check.http.status));
+    if status != http.status {
+        return (false, format!("{status} instead of {}", http.status));
     }
-    let Some(json) = &check.http.json else { return (true, status.to_string()) };
+    let Some(json) = &http.json else { return (true, status.to_string()) };
     let value = serde_json::from_slice::<serde_json::Value>(&body)
         .ok()
         .and_then(|v| v.get(&json.field).cloned())
@@ -99,20 +117,15 @@ fn judge_answer(check: &Check, answer: Result<(u16, bytes::Bytes), String>) -> (
 #[cfg(test)]
 mod tests {
     use super::*;
-    use temblor_plan::{HttpQuestion, JsonField, Side};
+    use temblor_plan::{JsonField, Side};
 
     #[test]
     fn an_answer_is_yes_only_when_all_of_it_is_right() {
-        let check = |json| Check {
-            name: "ready".into(),
-            http: HttpQuestion {
-                of: Side { target: "api".into(), port: 8080 },
-                path: "/ready".into(),
-                status: 200,
-                json,
-            },
-            every: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
+        let check = |json| HttpQuestion {
+            of: Side { target: "api".into(), port: 8080 },
+            path: "/ready".into(),
+            status: 200,
+            json,
         };
         let field = || Some(JsonField { field: "status".into(), equals: "ready".into() });
         let body = |s: &str| bytes::Bytes::copy_from_slice(s.as_bytes());

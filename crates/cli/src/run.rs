@@ -75,7 +75,14 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
 
 /// Where changes are written down, and who undoes them if this program dies: this program again.
 pub(crate) fn undo_settings() -> UndoSettings {
-    UndoSettings { dir: std::env::temp_dir(), guardian: || Command::new("/proc/self/exe") }
+    UndoSettings {
+        dir: temblor_runner::undo_dir(),
+        guardian: || {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg("guardian");
+            command
+        },
+    }
 }
 
 /// Whatever can be known of the run's directory before anything is started.

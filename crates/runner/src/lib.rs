@@ -25,6 +25,7 @@ mod targets;
 mod watch;
 
 use temblor_faults::PlannedChange;
+pub use temblor_faults::undo::state_dir as undo_dir;
 use temblor_lab::State as LabState;
 use temblor_plan::Experiment;
 

@@ -1,7 +1,10 @@
 //! From a fault of the plan to faults that can be put in place: one for each instance of its
 //! target. Nothing is changed here; what can be refused is refused.
 
+mod disk;
 mod network;
+mod process;
+mod resource;
 mod values;
 
 use temblor_faults::{Fault, Kind, PlannedChange};
@@ -24,6 +27,9 @@ pub(crate) fn prepare(
     let values = Values::new(planned, targets, seed);
     let made = match planned.name().split_once('.') {
         Some(("network", _)) => network::prepare(&values),
+        Some(("process", _)) => process::prepare(&values),
+        Some(("disk", _)) => disk::prepare(&values),
+        Some(("resource", _)) => resource::prepare(&values),
         _ => Err(values.unknown()),
     }?;
     for fault in &made {

@@ -1,6 +1,6 @@
 //! The network's faults.
 
-use temblor_faults::network::{Action, Direction, Partition};
+use temblor_faults::network::{Action, Direction, Partition, Reset};
 
 use super::Faults;
 use super::values::Values;
@@ -9,6 +9,7 @@ use crate::error::RunnerError;
 pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
     match values.name() {
         "network.partition" => partition(values),
+        "network.reset" => reset(values),
         _ => Err(values.unknown()),
     }
 }
@@ -34,6 +35,20 @@ fn partition(values: &Values<'_>) -> Result<Faults, RunnerError> {
                 Some("reject") => Action::Reject,
                 _ => Action::Drop,
             },
+        }));
+    }
+    Ok(faults)
+}
+
+fn reset(values: &Values<'_>) -> Result<Faults, RunnerError> {
+    let peers = values.peers("to")?;
+    let mut faults = Faults::new();
+    for target in values.targets("from")? {
+        faults.push(Box::new(Reset {
+            target: target.clone(),
+            peers: peers.clone(),
+            ports: values.ports("ports"),
+            every: values.duration("every"),
         }));
     }
     Ok(faults)

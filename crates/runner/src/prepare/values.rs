@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use temblor_faults::Fault;
 use temblor_faults::network::{Peer, Prefix};
 use temblor_host::target::Target;
 use temblor_plan::Fault as Planned;
 use temblor_plan::fault::Value;
 
+use super::Faults;
 use crate::error::RunnerError;
 use crate::targets::Targets;
 
@@ -35,6 +37,18 @@ impl<'a> Values<'a> {
             Some(Value::Target(alias)) => self.targets.instances(alias),
             _ => Err(self.lacks(name)),
         }
+    }
+
+    /// One fault for each instance of the target.
+    pub(super) fn on_each<F: Fault + 'static>(
+        &self,
+        make: impl Fn(Target) -> Result<F, RunnerError>,
+    ) -> Result<Faults, RunnerError> {
+        let mut faults = Faults::new();
+        for target in self.targets("target")? {
+            faults.push(Box::new(make(target.clone())?));
+        }
+        Ok(faults)
     }
 
     /// The one instance of a target that is only named.

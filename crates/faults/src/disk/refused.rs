@@ -1,6 +1,7 @@
 //! Why a fault of the disk, as asked for, is not made.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a fault of the disk, as asked for, is not made. Each is about the experiment, not about
 /// the machine.
@@ -140,5 +141,50 @@ pub enum DiskRefusal {
         needed: u64,
         /// What the machine could give.
         available: u64,
+    },
+    /// Neither a delay nor an error.
+    #[error("disk.fsync of {service} does nothing: give `delay`, `fail`, or both")]
+    NoSyncDose {
+        /// The target.
+        service: String,
+    },
+    /// A delay that is none, or too long.
+    #[error("`delay` is {given:?}: it must be above 0 and at most {max:?}")]
+    BadDelay {
+        /// What was given.
+        given: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// A share that is none.
+    #[error("`share` is {given}: it is a share of the calls, above 0 % and at most 100 %")]
+    BadSyncShare {
+        /// What was given, where 1 is all.
+        given: f64,
+    },
+    /// Another error than the kernel gives to a sync.
+    #[error("`{given}` is no error that a sync could give here: EIO, ENOSPC or EDQUOT")]
+    NoSyncError {
+        /// What was given.
+        given: String,
+    },
+    /// There is room for one tracer.
+    #[error(
+        "process {pid} of {service} is traced by {by} already, and the kernel lets one trace at a \
+         time: end that first"
+    )]
+    Traced {
+        /// The target.
+        service: String,
+        /// The process.
+        pid: u32,
+        /// Who traces it.
+        by: String,
+    },
+    /// No process can trace itself.
+    #[error("{service} holds this program itself, which cannot trace itself")]
+    TracesItself {
+        /// The target.
+        service: String,
     },
 }

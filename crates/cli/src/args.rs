@@ -20,6 +20,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Carry out an experiment: load, fault, kernel evidence, audit, report
     Run(Run),
+    /// Put one fault in place, hold it for a while, and undo it
+    Inject(Inject),
     /// Render the report of a recorded run again
     Report(Report),
     /// Check experiment files without running anything
@@ -45,6 +47,40 @@ pub(crate) struct Run {
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Say what would be changed on this machine and how it would be undone, and change nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Targets are written as WAY:NAME, the way being one of service (of the lab), \
+    pid, process, cgroup, unit, container, label, compose. docs/faults.md lists every fault with \
+    its values.\n\nExample: temblor inject network.latency from=service:trading-api \
+    to=service:postgres delay=100ms --for 30s"
+)]
+pub(crate) struct Inject {
+    /// The fault, such as cpu.quota
+    #[arg(value_name = "FAULT")]
+    pub(crate) fault: String,
+    /// Its values, such as target=process:nginx to=10%
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) values: Vec<String>,
+    /// How long it is held
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) lasting: String,
+    /// Let its dose grow evenly over this time
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) ramp: Option<String>,
+    /// Let its dose go through these shares, such as 25%,50%,100%
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    pub(crate) steps: Vec<String>,
+    /// Allow what is refused otherwise: pid1, session, sshd, temblor, engine, share
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// Seed of every random choice [default: drawn]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Say what would be changed and how it would be undone, and change nothing
     #[arg(long)]
     pub(crate) plan: bool,
 }

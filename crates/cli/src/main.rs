@@ -7,6 +7,7 @@ mod args;
 mod doctor;
 mod exit;
 mod experiments;
+mod inject;
 mod lab;
 mod progress;
 mod report;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Inject(inject) => inject::inject(&inject),
         Command::Report(report) => report::report(&report),
         Command::Check(check) => experiments::check(&check),
         Command::Lab(lab) => lab::lab(lab.command),

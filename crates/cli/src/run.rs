@@ -18,8 +18,8 @@ use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
 use crate::{experiments, report, terminal};
 
-/// Where the lock lies that keeps two runs apart.
-const LOCK: &str = "/run/temblor/run.lock";
+/// Where the locks lie that keep two runs apart, and two hands off one target.
+pub(crate) const LOCKS: &str = "/run/temblor";
 
 /// Carries out an experiment and writes its report.
 pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
@@ -27,17 +27,11 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
     if args.plan {
         return plan(&experiment, args.seed.unwrap_or_else(drawn_seed));
     }
-    if !rustix::process::geteuid().is_root() {
-        return Err(RunnerError::Missing {
-            what: "only root may load probes and inject faults".into(),
-            how: "run it as root, such as with sudo".into(),
-        }
-        .into());
-    }
+    need_root()?;
     if let Some(out) = &args.out {
         refuse_taken(out)?;
     }
-    let _lock = RunLock::take(Path::new(LOCK))?;
+    let _lock = RunLock::take(&Path::new(LOCKS).join("run.lock"))?;
     temblor_runner::check_machine(&experiment)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
@@ -50,6 +44,7 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
         lab: lab.state.clone(),
         lab_options: LabOptions::from_env().ok(),
         undo: undo_settings(),
+        lock_dir: LOCKS.into(),
         stop,
     };
     let reported = match settings.stop.requested() {
@@ -71,6 +66,18 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
             Err(down)
         }
     }
+}
+
+/// Nothing is begun that could not be ended.
+pub(crate) fn need_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(RunnerError::Missing {
+        what: "only root may load probes and inject faults".into(),
+        how: "run it as root, such as with sudo".into(),
+    }
+    .into())
 }
 
 /// Where changes are written down, and who undoes them if this program dies: this program again.
@@ -174,12 +181,12 @@ impl Drop for LabForRun {
 }
 
 /// One that starts, ends or has crashed has no targets.
-fn lab_that_is_up(options: &LabOptions) -> Result<Option<temblor_lab::State>, Failure> {
+pub(crate) fn lab_that_is_up(options: &LabOptions) -> Result<Option<temblor_lab::State>, Failure> {
     Ok(temblor_lab::status(options)?.filter(|state| state.phase == temblor_lab::Phase::Up))
 }
 
 /// Ctrl-C, SIGTERM and a closed terminal heal, report and end the run.
-fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
+pub(crate) fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
     let stop = stop.clone();
     thread::Builder::new()
@@ -198,7 +205,7 @@ fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
     Ok(())
 }
 
-fn drawn_seed() -> u64 {
+pub(crate) fn drawn_seed() -> u64 {
     // The low bits of the nanosecond clock are as good a draw as a seed needs: it is recorded.
     temblor_event::clock::wall_unix_ns() ^ temblor_event::clock::now_ns().rotate_left(32)
 }

@@ -7,6 +7,7 @@
 mod abort;
 mod counters;
 mod error;
+mod hold;
 mod http;
 mod injection;
 mod ledger;
@@ -30,6 +31,7 @@ use temblor_lab::State as LabState;
 use temblor_plan::Experiment;
 
 pub use error::RunnerError;
+pub use hold::{Held, HoldSettings, hold};
 pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
 pub use progress::{Standing, Update};

@@ -1,4 +1,4 @@
-//! One run at a time: two would measure each other.
+//! One run at a time, because two would measure each other; and no target in two hands.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+#[cfg(doc)]
+use crate::targets::Targets;
 
 use crate::error::RunnerError;
 
@@ -23,6 +26,14 @@ pub struct RunLock {
 }
 
 impl RunLock {
+    /// Takes a lock on each of these targets in `dir`, by [`Targets::lock_names`] of them.
+    ///
+    /// # Errors
+    /// Somebody else acts on one of them, or a file cannot be made; then none is held.
+    pub(crate) fn take_all(dir: &Path, names: &[String]) -> Result<Vec<Self>, RunnerError> {
+        names.iter().map(|name| Self::take(&dir.join(format!("{name}.lock")))).collect()
+    }
+
     /// Takes the lock at `path`.
     ///
     /// # Errors

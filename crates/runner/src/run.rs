@@ -23,8 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::abort::AbortWatch;
 use crate::error::RunnerError;
+use crate::hold;
 use crate::http::Http;
 use crate::injection::{self, InPlace};
+use crate::lock::RunLock;
 use crate::prepare::{self, Faults};
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
@@ -82,6 +84,8 @@ pub struct Settings {
     pub lab_options: Option<LabOptions>,
     /// Where what is changed is written down, and who undoes it if this program dies.
     pub undo: UndoSettings,
+    /// Where the locks lie that keep others off the targets.
+    pub lock_dir: PathBuf,
     /// Ends the run early.
     pub stop: Stop,
 }
@@ -93,7 +97,9 @@ pub struct Settings {
 /// goes wrong is in its record as the reason why it was aborted.
 pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<PathBuf, RunnerError> {
     let experiment = &settings.experiment;
+    hold::refuse_open_journals(&settings.undo.dir)?;
     let targets = Targets::find(experiment, settings.lab.as_ref(), settings.seed)?;
+    let _locks = RunLock::take_all(&settings.lock_dir, &targets.lock_names(experiment))?;
     // Everything that can be refused is refused before anything is started.
     let faults = experiment
         .phases
@@ -160,7 +166,7 @@ pub(crate) fn start_guard(undo: &UndoSettings, within: Duration) -> Result<Guard
 }
 
 /// How long a fault can be in place at most: past this, a run that still holds one hangs.
-fn run_length(experiment: &Experiment) -> Duration {
+pub(crate) fn run_length(experiment: &Experiment) -> Duration {
     let phases: Duration = experiment.phases.iter().map(|phase| phase.length).sum();
     phases + Duration::from_secs(WARM_UP_SECONDS) + HANGS_AFTER
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use temblor_event::TargetSeen;
+use temblor_host::netns::Netns;
 use temblor_host::protected;
 use temblor_host::target::{Target, find, pick};
 use temblor_lab::State as LabState;
@@ -60,6 +61,23 @@ impl Targets {
             }
         }
         Ok(Self { by_alias, others })
+    }
+
+    /// A name for each target that is acted on, the same in every program that acts on it.
+    pub(crate) fn lock_names(&self, experiment: &Experiment) -> Vec<String> {
+        let shared = Netns::of_this_thread().map(|netns| netns.inode()).ok();
+        let acted_on = experiment.phases.iter().flat_map(|phase| &phase.inject);
+        let names: BTreeSet<String> = acted_on
+            .flat_map(temblor_plan::Fault::acts_on)
+            .filter_map(|alias| self.by_alias.get(alias))
+            .flatten()
+            .map(|target| match target.pids.first() {
+                // Who shares the machine's namespace is told by its process.
+                Some(pid) if Some(target.netns.inode()) == shared => format!("process-{pid}"),
+                _ => format!("namespace-{}", target.netns.inode()),
+            })
+            .collect();
+        names.into_iter().collect()
     }
 
     /// Every instance of the target that the experiment calls `alias`; at least one. The plan has

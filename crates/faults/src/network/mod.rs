@@ -2,6 +2,7 @@
 
 mod partition;
 mod prefix;
+mod queue;
 mod reset;
 mod shape;
 

@@ -24,4 +24,4 @@ mod library;
 pub(crate) mod listing;
 mod owned;
 
-pub(crate) use owned::{OwnedTable, next_name};
+pub(crate) use owned::{OwnedTable, enter_alone, next_name};

@@ -45,7 +45,9 @@ use temblor_event::{Effect, EffectPart};
 use temblor_host::target::Target;
 
 pub(in crate::network) use check::{check_ends, is_shared};
-pub(in crate::network) use rules::{ports, who};
+pub(in crate::network) use rules::{comment, ports, who};
+#[cfg(test)]
+pub(in crate::network) use trial::empty_netns;
 pub use trial::trial;
 
 use super::Prefix;

@@ -156,15 +156,14 @@ pub(super) fn table(
     }
     format!(
         "table inet {name} {{\n\tflags owner\n\tcomment \"{}\"\n{chains}}}\n",
-        comment(&partition.from.service)
+        comment(super::NAME, &partition.from.service)
     )
 }
 
 /// The table's comment. A service's name may hold anything; nft's quoted strings may not.
-fn comment(service: &str) -> String {
+pub(in crate::network) fn comment(fault: &str, service: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_. ".contains(c) { c } else { '_' };
-    let mut comment =
-        format!("network.partition of {service}").chars().map(safe).collect::<String>();
+    let mut comment = format!("{fault} of {service}").chars().map(safe).collect::<String>();
     // Every character is one byte by now.
     comment.truncate(COMMENT_BYTES_MAX);
     comment

@@ -19,8 +19,9 @@ use std::collections::BTreeMap;
 
 use temblor_host::target::Target;
 
-use super::{Direction, Peer};
-use crate::Result;
+use super::{Direction, Peer, queue};
+use crate::undo::Guard;
+use crate::{Fault, Injected, PlannedChange, Result};
 
 pub use check::DELAY_MAX;
 pub use dose::Dose;
@@ -41,6 +42,25 @@ pub struct Shape {
     /// What decides which packets are hit. None: drawn when the fault is put in place, and told
     /// in its dose, so that the same ones can be asked for again.
     pub seed: Option<u64>,
+}
+
+impl Fault for Shape {
+    fn name(&self) -> &'static str {
+        self.dose.name()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_asked()
+    }
+
+    fn plan(&self) -> Vec<PlannedChange> {
+        queue::plan(self)
+    }
+
+    fn inject(&self, _guard: &Guard) -> Result<Box<dyn Injected>> {
+        self.check()?;
+        queue::apply(self)
+    }
 }
 
 impl Shape {

@@ -79,6 +79,9 @@ pub enum Refusal {
     /// A fault of a resource.
     #[error(transparent)]
     Resource(#[from] crate::resource::Refused),
+    /// A fault of the processor's.
+    #[error(transparent)]
+    Cpu(#[from] crate::cpu::CpuRefusal),
     /// A fault on processes.
     #[error(transparent)]
     Process(#[from] crate::process::ProcessRefusal),

@@ -108,7 +108,6 @@ fn what_must_not_be_hit_is_refused() {
     let mut kept = Kept::empty("refused");
     let main = kept.start(SLEEP);
     let me = std::process::id();
-    let parent = std::os::unix::process::parent_id();
     let kill = |pids: Vec<u32>, name: &str| {
         let fault = Kill { target: kept.processes(pids), signal: signal(name), all: true };
         let error = fault.check().unwrap_err();
@@ -116,17 +115,13 @@ fn what_must_not_be_hit_is_refused() {
         assert!(fault.inject(&guard()).is_err());
         error.to_string()
     };
-    assert!(
-        kill(vec![1], "SIGTERM").ends_with("contains process 1, without which the machine ends")
-    );
-    assert!(kill(vec![me], "SIGTERM").contains("is this program or one that it was started by"));
-    assert!(kill(vec![parent], "9").contains("is this program or one that it was started by"));
+    assert!(kill(vec![me, main], "SIGTERM").contains("contains this program"));
     assert!(kill(vec![u32::MAX], "9").contains("has no process now"));
     for name in ["SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"] {
         assert!(kill(vec![main], name).contains("use process.pause"), "{name}");
     }
     let pause = Pause { target: kept.processes(vec![me]) }.check().unwrap_err();
-    assert!(pause.to_string().contains("is this program"), "{pause}");
+    assert!(pause.to_string().contains("contains this program"), "{pause}");
     let by_pid = kept.processes(vec![main]);
     let said = "nobody is known to start";
     let restart = Restart::of(by_pid.clone()).check().unwrap_err();

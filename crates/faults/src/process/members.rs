@@ -15,8 +15,6 @@ use super::stat::Stat;
 const DEPTH_MAX: u32 = 8;
 /// How often a group is looked at again because processes in it come and go.
 const LOOKS_MAX: u32 = 4;
-/// How far our own descent is followed.
-const ANCESTORS_MAX: u32 = 64;
 
 /// Who belongs to a target, asked again and again.
 ///
@@ -57,13 +55,7 @@ impl Roll {
     /// Its processes now, in the order of their pids; those that have ended and wait for their
     /// parent are left out.
     pub(crate) fn members(&self) -> Vec<u32> {
-        let found = if self.by_group {
-            let mut sets = self.dirs.iter().map(|dir| processes_in(dir));
-            let first = sets.next().unwrap_or_default();
-            sets.fold(first, |all, set| all.intersection(&set).copied().collect())
-        } else {
-            with_descendants(&self.first)
-        };
+        let found = if self.by_group { in_all(&self.dirs) } else { with_descendants(&self.first) };
         let lives = |pid: &u32| Stat::of(*pid).is_some_and(|stat| !stat.has_ended());
         found.into_iter().filter(lives).collect()
     }
@@ -111,20 +103,25 @@ impl Roll {
         })
     }
 
-    /// Refuses what would take the machine or this program with it.
+    /// Refuses an empty target, and one that this program is part of.
     pub(crate) fn refuse_ourselves(&self, pids: &[u32]) -> Result<(), ProcessRefusal> {
         let service = || self.service.clone();
         if pids.is_empty() {
             return Err(ProcessRefusal::NoProcesses { service: service() });
         }
-        if pids.contains(&1) {
-            return Err(ProcessRefusal::First { service: service() });
+        // Who else must not be hit without a word is for whoever chose the target to say.
+        if pids.contains(&std::process::id()) {
+            return Err(ProcessRefusal::Ourselves { service: service() });
         }
-        match ourselves().into_iter().find(|pid| pids.contains(pid)) {
-            Some(pid) => Err(ProcessRefusal::Ourselves { service: service(), pid }),
-            None => Ok(()),
-        }
+        Ok(())
     }
+}
+
+/// The processes that are in all of these groups, or in groups below them.
+pub(crate) fn in_all(dirs: &[PathBuf]) -> BTreeSet<u32> {
+    let mut sets = dirs.iter().map(|dir| processes_in(dir));
+    let first = sets.next().unwrap_or_default();
+    sets.fold(first, |all, set| all.intersection(&set).copied().collect())
 }
 
 /// The processes of a group and those below it.
@@ -161,16 +158,4 @@ fn with_descendants(pids: &[u32]) -> BTreeSet<u32> {
             return found;
         }
     }
-}
-
-/// This process and those that it descends from.
-fn ourselves() -> Vec<u32> {
-    let mut found = vec![std::process::id()];
-    for _ in 0..ANCESTORS_MAX {
-        match found.last().and_then(|pid| Stat::of(*pid)) {
-            Some(stat) if stat.parent > 1 => found.push(stat.parent),
-            _ => break,
-        }
-    }
-    found
 }

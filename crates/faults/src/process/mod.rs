@@ -8,6 +8,7 @@ mod death;
 mod kill;
 pub(crate) mod members;
 mod pause;
+pub(crate) mod place;
 pub(crate) mod record;
 mod refusal;
 mod restart;

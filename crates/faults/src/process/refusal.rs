@@ -39,22 +39,11 @@ pub enum ProcessRefusal {
         /// The target.
         service: String,
     },
-    /// The first process of the machine.
-    #[error("{service} contains process 1, without which the machine ends")]
-    First {
-        /// The target.
-        service: String,
-    },
-    /// This program, or one that it was started by.
-    #[error(
-        "{service} contains process {pid}, which is this program or one that it was started by: \
-         it would end or stop itself"
-    )]
+    /// This program.
+    #[error("{service} contains this program, which could then not undo the fault")]
     Ourselves {
         /// The target.
         service: String,
-        /// The process.
-        pid: u32,
     },
     /// A restart or a crash loop wants somebody who starts the target again.
     #[error(

@@ -49,6 +49,27 @@ impl ControlFile {
         })
     }
 
+    /// The undo of a later change of ours to the same file: what was there before the first one
+    /// is what it gets back. To be recorded before that change is made, beside the first one.
+    #[must_use]
+    pub fn then(&self, ours: &str) -> Self {
+        Self { ours: ours.to_owned(), ..self.clone() }
+    }
+
+    /// What a read gives now; none when the file is gone.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn reads(&self) -> Result<Option<String>> {
+        self.now()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What it held before.
     #[must_use]
     pub fn previous(&self) -> &str {

@@ -19,8 +19,9 @@ use crate::{Error, Result};
 /// The journal of one run's changes, and the guardian that waits for this process's end.
 ///
 /// Dropping it when every [`Entry`] is gone ends the guardian and removes the journal; what could
-/// not be undone stays on record, and the guardian tries it again.
-#[derive(Debug)]
+/// not be undone stays on record, and the guardian tries it again. A clone is the same guard: a
+/// fault whose dose changes while it is in place keeps one.
+#[derive(Debug, Clone)]
 pub struct Guard {
     shared: Arc<Shared>,
 }

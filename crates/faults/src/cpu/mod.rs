@@ -1,0 +1,9 @@
+//! Faults of the processor: a target gets less of it.
+
+mod limit;
+mod quota;
+mod refusal;
+mod throttled;
+
+pub use quota::{Amount, Quota};
+pub use refusal::CpuRefusal;

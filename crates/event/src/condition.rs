@@ -47,6 +47,15 @@ pub enum Figure {
     /// From healing to steady again.
     #[serde(rename = "recovery.full")]
     RecoveryFull,
+    /// From healing to all services well again.
+    #[serde(rename = "recovery.services")]
+    RecoveryServices,
+    /// How often a service was started again, all services together.
+    #[serde(rename = "service.restarts")]
+    ServiceRestarts,
+    /// The longest outage of a service.
+    #[serde(rename = "service.outage")]
+    ServiceOutage,
 }
 
 /// The unit in which a figure's value is held.
@@ -64,7 +73,7 @@ pub enum Unit {
 
 impl Figure {
     /// Every figure, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::LoadSuccess,
         Self::LoadErrors,
         Self::LoadP50,
@@ -78,7 +87,16 @@ impl Figure {
         Self::Detection,
         Self::RecoveryFirst,
         Self::RecoveryFull,
+        Self::RecoveryServices,
+        Self::ServiceRestarts,
+        Self::ServiceOutage,
     ];
+
+    /// The figure of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|figure| figure.name() == name)
+    }
 
     /// The name in an experiment file.
     #[must_use]
@@ -97,6 +115,9 @@ impl Figure {
             Self::Detection => "detection",
             Self::RecoveryFirst => "recovery.first",
             Self::RecoveryFull => "recovery.full",
+            Self::RecoveryServices => "recovery.services",
+            Self::ServiceRestarts => "service.restarts",
+            Self::ServiceOutage => "service.outage",
         }
     }
 
@@ -106,14 +127,19 @@ impl Figure {
         match self {
             Self::LoadSuccess | Self::LoadErrors => Unit::Ratio,
             Self::LoadThroughput => Unit::PerSecond,
-            Self::LedgerLost | Self::LedgerDuplicated | Self::LedgerUnexpected => Unit::Count,
+            Self::LedgerLost
+            | Self::LedgerDuplicated
+            | Self::LedgerUnexpected
+            | Self::ServiceRestarts => Unit::Count,
             Self::LoadP50
             | Self::LoadP90
             | Self::LoadP99
             | Self::LoadMax
             | Self::Detection
             | Self::RecoveryFirst
-            | Self::RecoveryFull => Unit::Seconds,
+            | Self::RecoveryFull
+            | Self::RecoveryServices
+            | Self::ServiceOutage => Unit::Seconds,
         }
     }
 }

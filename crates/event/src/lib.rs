@@ -23,15 +23,16 @@ pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
 pub use run::{
-    Aborted, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole, ProcessEnded,
-    ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen, answer_is_known,
+    Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,
+    ProcessEnded, ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
+    answer_is_known,
 };
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
 };
 pub use watch::{
-    CheckResult, Cost, CounterRead, CounterWhen, Gauge, Hook, ProbeCost, ProbeLost, ProbeStatus,
-    ProgramCost,
+    CheckResult, Cost, CounterRead, CounterUnread, CounterWhen, Gauge, Hook, ProbeCost, ProbeLost,
+    ProbeStatus, ProgramCost,
 };
 
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,8 @@ bodies! {
     Gauge(Gauge) = "gauge",
     /// A counter kept by somebody else, read before and after.
     Counter(CounterRead) = "counter",
+    /// A counter kept by somebody else could not be read.
+    CounterUnread(CounterUnread) = "counter.unread",
     /// A probe is attached: which hooks it uses and what it cannot see.
     ProbeStatus(ProbeStatus) = "probe.status",
     /// A probe lost events.

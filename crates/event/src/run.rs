@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Expectation;
+use crate::{Expectation, Figure};
 
 /// The first event: what is to be done, where, and how the clock relates to wall time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,12 +55,57 @@ pub struct Question {
     pub answers: Vec<String>,
 }
 
+/// What can answer a [`Question`], as the name in it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnsweredBy<'a> {
+    /// A figure, phase by phase where it has one a phase.
+    Figure(Figure),
+    /// `gauge NAME`: its range in each phase, and when it was back at its baseline.
+    Gauge(&'a str),
+    /// `check NAME`: its answers in each phase, the first no and the first yes after it.
+    Check(&'a str),
+    /// `services`: who exited, who was started again, who was well again, and in which order.
+    Services,
+    /// `connections`: attempts, their ends and the time between them, what was sent again.
+    Connections,
+    /// `resets`: resets and refusals by service, peer and port.
+    Resets,
+    /// `effect`: dose against effect.
+    Effect,
+}
+
+impl<'a> AnsweredBy<'a> {
+    /// The names that are neither a figure nor that of a gauge or a check.
+    pub const WORDS: [&'static str; 4] = ["services", "connections", "resets", "effect"];
+
+    /// What the name means; none if nothing answers to it. Whether there is a gauge or a check of
+    /// that name is for others to know.
+    #[must_use]
+    pub fn named(name: &'a str) -> Option<Self> {
+        let of = |kind: &str| {
+            let rest = name.strip_prefix(kind)?;
+            let name = rest.trim();
+            (rest.starts_with(char::is_whitespace) && !name.is_empty()).then_some(name)
+        };
+        match name {
+            "services" => Some(Self::Services),
+            "connections" => Some(Self::Connections),
+            "resets" => Some(Self::Resets),
+            "effect" => Some(Self::Effect),
+            _ => Figure::by_name(name)
+                .map(Self::Figure)
+                .or_else(|| of("gauge").map(Self::Gauge))
+                .or_else(|| of("check").map(Self::Check)),
+        }
+    }
+}
+
 /// Whether a name in [`Question::answers`] is evidence that any run may have; `gauge NAME` and
 /// `check NAME` depend on the experiment and are not asked for here.
 #[must_use]
 pub fn answer_is_known(name: &str) -> bool {
-    const EVIDENCE: &[&str] = &["services", "connections", "resets", "effect"];
-    EVIDENCE.contains(&name) || crate::Figure::ALL.iter().any(|figure| figure.name() == name)
+    let by = AnsweredBy::named(name);
+    by.is_some_and(|by| !matches!(by, AnsweredBy::Gauge(_) | AnsweredBy::Check(_)))
 }
 
 /// The machine a run was made on.
@@ -201,3 +246,31 @@ pub struct LeftBehind {
 /// The last event of a run that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnded {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_known_by_their_names() {
+        for (name, by) in [
+            ("load.p99", Some(AnsweredBy::Figure(Figure::LoadP99))),
+            ("service.outage", Some(AnsweredBy::Figure(Figure::ServiceOutage))),
+            ("gauge order backlog", Some(AnsweredBy::Gauge("order backlog"))),
+            ("check the API is ready", Some(AnsweredBy::Check("the API is ready"))),
+            ("services", Some(AnsweredBy::Services)),
+            ("effect", Some(AnsweredBy::Effect)),
+            ("gauge", None),
+            ("gauge ", None),
+            ("gaugex", None),
+            ("load.p98", None),
+            ("", None),
+        ] {
+            assert_eq!(AnsweredBy::named(name), by, "{name}");
+            let of_the_experiment = name.starts_with("gauge ") || name.starts_with("check ");
+            assert_eq!(answer_is_known(name), by.is_some() && !of_the_experiment, "{name}");
+        }
+        assert!(AnsweredBy::WORDS.into_iter().all(answer_is_known));
+        assert!(Figure::ALL.into_iter().all(|figure| answer_is_known(figure.name())));
+    }
+}

@@ -56,6 +56,21 @@ pub struct CounterRead {
     pub value: f64,
 }
 
+/// A counter that could not be read: the report names it, and holds nothing against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterUnread {
+    /// `TcpRetransSegs`, or the counter's name in the experiment.
+    pub counter: String,
+    /// The service it belongs to.
+    pub service: String,
+    /// Where it should have been read: `/proc/1234/net/snmp`.
+    pub source: String,
+    /// When.
+    pub when: CounterWhen,
+    /// Why it could not be: `connection refused`.
+    pub why: String,
+}
+
 /// A probe is attached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {

@@ -6,55 +6,100 @@
 //!   acknowledged, and no more than that and the orders whose answer nobody saw. Orders of the
 //!   ledger if there is one, else the requests of the load's account.
 //!
-//! A counter without both readings says nothing and is left out.
+//! A counter without both readings, or with nothing of ours to be held against, says nothing. It is
+//! named as not compared, with the reason: what vanishes silently could have disagreed.
 
 use std::collections::BTreeMap;
 
-use temblor_event::{CounterRead, CounterWhen};
+use temblor_event::{CounterRead, CounterUnread, CounterWhen};
 
 use crate::human::number;
 use crate::log::{At, Log, as_f64};
-use crate::result::{CrossCheck, LedgerResult, LoadAccount};
+use crate::result::{CrossCheck, LedgerResult, LoadAccount, Uncompared};
 
 const RETRANSMITTED_SEGMENTS: &str = "TcpRetransSegs";
 
-/// Every counter that was read before and after.
+/// Every counter that was read before and after, and those that could not be used.
 pub(crate) fn results(
     log: &Log<'_>,
     ledger: Option<&LedgerResult>,
     account: Option<&LoadAccount>,
-) -> Vec<CrossCheck> {
+) -> (Vec<CrossCheck>, Vec<Uncompared>) {
     let mut pairs: BTreeMap<(&str, &str), Pair<'_>> = BTreeMap::new();
-    for read in log.counters.iter().filter(|read| read.value.is_finite()) {
+    for read in &log.counters {
         let pair = pairs.entry((&read.get().counter, &read.get().service)).or_default();
+        pair.source.get_or_insert(&read.get().source);
         match read.when {
+            _ if !read.value.is_finite() => {}
             CounterWhen::Before => pair.before = pair.before.or(Some(*read)),
             CounterWhen::After => pair.after = Some(*read),
         }
+    }
+    for unread in &log.counters_unread {
+        let pair = pairs.entry((&unread.get().counter, &unread.get().service)).or_default();
+        pair.source.get_or_insert(&unread.get().source);
+        pair.unread.push(unread.get());
     }
     let accepted = ledger
         .map(|ledger| (ledger.acknowledged, ledger.unsure, "orders acknowledged in the ledger"))
         .or_else(|| {
             account.map(|a| (a.ok, a.unsure, "requests acknowledged in the load's account"))
         });
-    pairs
-        .into_iter()
-        .filter_map(|((counter, service), pair)| {
-            let (before, after) = (pair.before?, pair.after?);
-            if counter == RETRANSMITTED_SEGMENTS {
-                Some(retransmitted(log, service, before, after))
-            } else {
-                let (ours, unsure, our_source) = accepted?;
-                Some(orders(counter, service, before, after, ours, unsure, our_source))
-            }
-        })
-        .collect()
+    let (mut compared, mut uncompared) = (Vec::new(), Vec::new());
+    for ((counter, service), pair) in pairs {
+        let not = |why: String| Uncompared {
+            what: named(counter, service),
+            source: pair.source.cloned().unwrap_or_default(),
+            why,
+        };
+        let (Some(before), Some(after)) = (pair.before, pair.after) else {
+            uncompared.push(not(pair.why_not_read()));
+            continue;
+        };
+        if counter == RETRANSMITTED_SEGMENTS {
+            compared.push(retransmitted(log, service, before, after));
+        } else if let Some((ours, unsure, our_source)) = accepted {
+            compared.push(orders(counter, service, before, after, ours, unsure, our_source));
+        } else {
+            uncompared.push(not("read, and nothing of ours to hold it against".to_owned()));
+        }
+    }
+    (compared, uncompared)
 }
 
 #[derive(Debug, Default)]
 struct Pair<'a> {
     before: Option<At<'a, CounterRead>>,
     after: Option<At<'a, CounterRead>>,
+    source: Option<&'a String>,
+    unread: Vec<&'a CounterUnread>,
+}
+
+impl Pair<'_> {
+    /// `not read after the run: connection refused`.
+    fn why_not_read(&self) -> String {
+        let why = |when: CounterWhen| {
+            let told = self.unread.iter().find(|unread| unread.when == when);
+            told.map(|unread| format!(": {}", unread.why)).unwrap_or_default()
+        };
+        match (self.before, self.after) {
+            (None, None) => {
+                let (before, after) = (why(CounterWhen::Before), why(CounterWhen::After));
+                let whys = if before == after { before } else { format!("{before}{after}") };
+                format!("not read, neither before the run nor after it{whys}")
+            }
+            (None, _) => format!("not read before the run{}", why(CounterWhen::Before)),
+            _ => format!("not read after the run{}", why(CounterWhen::After)),
+        }
+    }
+}
+
+fn named(counter: &str, service: &str) -> String {
+    if counter.contains(service) || service.is_empty() {
+        counter.to_owned()
+    } else {
+        format!("{counter} ({service})")
+    }
 }
 
 fn retransmitted(
@@ -94,13 +139,8 @@ fn orders(
 ) -> CrossCheck {
     let growth = after.value - before.value;
     let most = ours.saturating_add(unsure);
-    let name = if counter.contains(service) || service.is_empty() {
-        counter.to_owned()
-    } else {
-        format!("{counter} ({service})")
-    };
     CrossCheck {
-        what: described(&name, before.value, after.value),
+        what: described(&named(counter, service), before.value, after.value),
         ours: as_f64(ours),
         our_source: our_source.to_owned(),
         theirs: growth,

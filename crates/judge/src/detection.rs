@@ -1,25 +1,29 @@
 //! When the fault was noticed: by the kernel, and by the application.
 //!
 //! The application notices at the earliest, from injection on, of
-//! - a check that says no, and that had passed every time it was asked before the injection (the
-//!   time is that of the question);
+//! - a check that says no, and that had passed every time it had answered before the injection (the
+//!   time is that of the question, or if that was asked before the injection, of the answer);
 //! - an order planned after the injection that was refused or got no answer (the time is that of
-//!   the outcome), if not a single request of the baseline had gone wrong;
+//!   the outcome), if not a single order planned in the baseline had gone wrong before the
+//!   injection;
 //! - otherwise the end of a second of load, begun after the injection, that does not meet a
 //!   steady-state condition on `load.*`: where requests go wrong all the time, one more says
 //!   nothing.
 //!
 //! The kernel notices at the first retransmission, reset, failed connect or close with an error,
-//! from injection on, on a connection that a fault is about ([`crate::sides`]).
+//! from injection on, on a connection that a fault is about ([`crate::sides`]). Of a fault that was
+//! over as soon as it was done, the signs begin with the change itself, before the event that says
+//! it had been made; they count as noticed at once.
 
 use std::collections::BTreeSet;
 
-use temblor_event::{Condition, Outcome, TcpState};
+use temblor_event::{CheckResult, Condition, Outcome, PhaseRole, TcpState};
 
 use crate::expectations::load_conditions;
 use crate::human::{duration, percent};
 use crate::load::Load;
-use crate::log::{Log, SECOND_NS, seconds};
+use crate::log::{At, Log, SECOND_NS, seconds};
+use crate::phases::Window;
 use crate::sides::{Sides, addresses, services};
 use crate::steady::meets;
 use crate::tcp_names::{errno_name, kind_name};
@@ -33,9 +37,9 @@ pub(crate) struct Sign {
 }
 
 /// The first sign that the application gave. None: no fault, or no sign.
-pub(crate) fn application(log: &Log<'_>, load: &Load) -> Option<Sign> {
+pub(crate) fn application(log: &Log<'_>, windows: &[Window<'_>], load: &Load) -> Option<Sign> {
     log.injected.first()?;
-    [first_failed_check(log), first_failed_load(log, load)]
+    [first_failed_check(log), first_failed_load(log, windows, load)]
         .into_iter()
         .flatten()
         .min_by_key(|sign| sign.t_ns)
@@ -44,7 +48,7 @@ pub(crate) fn application(log: &Log<'_>, load: &Load) -> Option<Sign> {
 /// The first sign that the kernel gave. None: no fault, or no sign.
 pub(crate) fn kernel(log: &Log<'_>, sides: &Sides) -> Option<Sign> {
     log.injected.first()?;
-    let after = |t_ns: u64| t_ns >= log.t0_ns;
+    let after = |t_ns: u64| t_ns >= log.signs_from_ns;
     let retransmission = log
         .retransmits
         .iter()
@@ -115,17 +119,30 @@ fn with_addresses(connection: &temblor_event::Connection) -> String {
     format!("{} ({})", services(connection), addresses(connection))
 }
 
+/// When a check's answer was known.
+pub(crate) fn answered_ns(check: &CheckResult, asked_ns: u64) -> u64 {
+    asked_ns.saturating_add(check.took_ns)
+}
+
 fn first_failed_check(log: &Log<'_>) -> Option<Sign> {
-    let before = || log.checks.iter().filter(|check| check.t_ns < log.t0_ns);
+    let is_before = |check: &At<'_, CheckResult>| answered_ns(check.get(), check.t_ns) < log.t0_ns;
+    let before = || log.checks.iter().filter(|check| is_before(check));
     let asked: BTreeSet<&str> = before().map(|check| check.get().check.as_str()).collect();
     let failed: BTreeSet<&str> =
         before().filter(|check| !check.ok).map(|check| check.get().check.as_str()).collect();
-    let sign = log.checks.iter().find(|check| {
-        let name = check.check.as_str();
-        check.t_ns >= log.t0_ns && !check.ok && asked.contains(name) && !failed.contains(name)
-    })?;
+    let told_ns = |check: &At<'_, CheckResult>| {
+        if check.t_ns >= log.t0_ns { check.t_ns } else { answered_ns(check.get(), check.t_ns) }
+    };
+    let sign = log
+        .checks
+        .iter()
+        .filter(|check| {
+            let name = check.check.as_str();
+            !is_before(check) && !check.ok && asked.contains(name) && !failed.contains(name)
+        })
+        .min_by_key(|check| told_ns(check))?;
     Some(Sign {
-        t_ns: sign.t_ns,
+        t_ns: told_ns(sign),
         what: check_says(sign.ok, &sign.seen),
         source: check_source(&sign.check),
     })
@@ -142,8 +159,17 @@ pub(crate) fn check_source(check: &str) -> String {
     format!("check \"{check}\"")
 }
 
-fn first_failed_load(log: &Log<'_>, load: &Load) -> Option<Sign> {
-    let clean = load.baseline.as_ref().is_some_and(|b| b.planned > 0 && b.ok == b.planned);
+fn first_failed_load(log: &Log<'_>, windows: &[Window<'_>], load: &Load) -> Option<Sign> {
+    let in_baseline =
+        |t_ns| windows.iter().any(|w| w.role == PhaseRole::Baseline && w.contains(t_ns));
+    // What was under way when the fault came, and went wrong then, is no habit of the baseline's.
+    let mut known =
+        log.orders.iter().filter(|o| o.t_ns < log.t0_ns && in_baseline(o.planned_ns)).peekable();
+    let clean = if known.peek().is_some() {
+        known.all(|order| order.outcome == Outcome::Ok)
+    } else {
+        load.baseline.as_ref().is_some_and(|b| b.planned > 0 && b.ok == b.planned)
+    };
     if clean { first_failed_order(log) } else { first_bad_second(log, load) }
 }
 

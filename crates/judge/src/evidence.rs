@@ -164,6 +164,6 @@ fn says_something(row: &TcpPeerFigures) -> bool {
 
 pub(crate) const ETIMEDOUT: i32 = 110;
 
-fn failure_name(errno: i32) -> String {
+pub(crate) fn failure_name(errno: i32) -> String {
     if errno == 0 { "given up".to_owned() } else { errno_name(errno) }
 }

@@ -1,7 +1,7 @@
 //! Conditions and what was observed of them.
 //!
-//! `during` chooses the phase for figures of the load; the ledger, detection and recovery have
-//! one figure a run. Without `during` the whole run is meant, and for the steady state the
+//! `during` chooses the phase for figures of the load; the ledger, detection, recovery and the
+//! services have one figure a run. Without `during` the whole run is meant, and for the steady state the
 //! baseline. A figure that was not observed does not hold, whatever the comparison.
 
 use temblor_event::{Condition, Expectation, Figure};
@@ -9,6 +9,7 @@ use temblor_event::{Condition, Expectation, Figure};
 use crate::load::{Load, is_of_load};
 use crate::phases::Window;
 use crate::result::{ExpectationResult, LedgerResult, LoadFigures, RecoveryResult};
+use crate::services_result::ServicesResult;
 
 /// Where figures are taken from.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Figures<'a> {
     pub(crate) ledger: Option<&'a LedgerResult>,
     pub(crate) detection_seconds: Option<f64>,
     pub(crate) recovery: &'a RecoveryResult,
+    pub(crate) services: &'a ServicesResult,
 }
 
 impl Figures<'_> {
@@ -57,7 +59,8 @@ impl Figures<'_> {
         }
     }
 
-    fn observed(&self, figure: Figure, load: Option<&LoadFigures>) -> Option<f64> {
+    /// A figure's value; `load` is what one of the load is taken from.
+    pub(crate) fn observed(&self, figure: Figure, load: Option<&LoadFigures>) -> Option<f64> {
         let of_ledger = |part: fn(&LedgerResult) -> Option<u64>| {
             self.ledger.and_then(part).map(crate::log::as_f64)
         };
@@ -68,6 +71,9 @@ impl Figures<'_> {
             Figure::Detection => self.detection_seconds,
             Figure::RecoveryFirst => self.recovery.first,
             Figure::RecoveryFull => self.recovery.full,
+            Figure::RecoveryServices => self.recovery.services,
+            Figure::ServiceRestarts => self.services.restarts.map(crate::log::as_f64),
+            Figure::ServiceOutage => self.services.outage_seconds,
             _ => load?.figure(figure),
         }
     }

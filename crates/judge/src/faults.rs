@@ -3,13 +3,15 @@
 use temblor_event::{Effect, FaultInjected, FaultReverted};
 
 use crate::log::{At, Log, seconds_between};
-use crate::result::FaultResult;
+use crate::result::{DoseLevel, FaultResult};
+use crate::sides::Sides;
 
 /// Each fault that was put in place, in order.
-pub(crate) fn results(log: &Log<'_>) -> Vec<FaultResult> {
+pub(crate) fn results(log: &Log<'_>, sides: &Sides) -> Vec<FaultResult> {
     log.injected
         .iter()
-        .map(|fault| {
+        .enumerate()
+        .map(|(index, fault)| {
             let reverted = reverted(log, fault);
             FaultResult {
                 name: fault.name.clone(),
@@ -22,9 +24,54 @@ pub(crate) fn results(log: &Log<'_>) -> Vec<FaultResult> {
                 apply_seconds: seconds_between(fault.began_ns, fault.t_ns),
                 revert_seconds: reverted.map(|r| seconds_between(r.began_ns, r.t_ns)),
                 verified_gone: reverted.is_some_and(|r| r.verified),
+                id: fault.id,
+                services: sides.of_fault(index),
+                levels: levels(log, fault),
             }
         })
         .collect()
+}
+
+/// More changes of a dose than this are a ramp whose every step nobody reads; the last one stays.
+const LEVELS_MAX: usize = 200;
+
+fn levels(log: &Log<'_>, fault: &FaultInjected) -> Vec<DoseLevel> {
+    let of_this = log.adjusted.iter().filter(|a| a.id == fault.id && a.level.is_finite());
+    let mut levels: Vec<DoseLevel> =
+        of_this.map(|a| DoseLevel { t_seconds: log.t_seconds(a.t_ns), level: a.level }).collect();
+    if let Some(last) = levels.last().cloned()
+        && levels.len() > LEVELS_MAX
+    {
+        levels.truncate(LEVELS_MAX - 1);
+        levels.push(last);
+    }
+    levels
+}
+
+/// What a fault is called in a sentence: its name, and with several faults whom it is about.
+pub(crate) fn label(fault: &FaultResult, faults: &[FaultResult]) -> String {
+    if faults.len() < 2 {
+        return fault.name.clone();
+    }
+    format!("{} ({})", fault.name, whom(fault))
+}
+
+/// `from api to db`, `postgres`; where nobody is named, the fault's number.
+pub(crate) fn whom(fault: &FaultResult) -> String {
+    match (fault.dose.get("from"), fault.dose.get("to")) {
+        (Some(from), Some(to)) => format!("from {from} to {to}"),
+        (Some(from), None) => format!("from {from}"),
+        (None, Some(to)) => format!("to {to}"),
+        (None, None) if fault.services.is_empty() => format!("fault {}", fault.id),
+        (None, None) => fault.services.join(", "),
+    }
+}
+
+/// Whether it is in the nature of a fault that processes of its target end. Pausing one ends
+/// none; a limit on memory ends in the kernel's choice of a victim.
+pub(crate) fn ends_processes(name: &str) -> bool {
+    let (family, kind) = name.split_once('.').unwrap_or((name, ""));
+    matches!(family, "process" | "container" | "memory") && !kind.contains("pause")
 }
 
 /// When and how a fault was undone.

@@ -72,6 +72,27 @@ pub fn number(value: f64) -> String {
     format!("{sign}{whole}{point}{fraction}")
 }
 
+/// How many times as much: `×9.8`, `×120`, `×0.02`.
+#[must_use]
+pub fn times(factor: f64) -> String {
+    if !factor.is_finite() {
+        return NOT_A_NUMBER.to_owned();
+    }
+    let digits = match factor.abs() {
+        f if f >= 99.5 => 0,
+        f if f >= 0.95 => 1,
+        _ => 2,
+    };
+    format!("×{}", trimmed(factor, digits))
+}
+
+/// A moment on the axis that begins at the injection: `+1.3 s`, `-20.0 s`.
+#[must_use]
+pub fn moment(seconds: f64) -> String {
+    let sign = if seconds >= 0.0 { "+" } else { "" };
+    format!("{sign}{}", duration(seconds))
+}
+
 /// A figure in its unit.
 #[must_use]
 pub fn figure(value: f64, unit: Unit) -> String {

@@ -7,8 +7,10 @@
 //! windows in `phases`, load figures in `load`, the audit in `ledger`, `detection`, `recovery`,
 //! steadiness in `steady`, the verdict in `verdict`. Nothing here knows how an event came to be.
 
+mod answers;
 mod cross_checks;
 mod detection;
+mod doses;
 mod evidence;
 mod expectations;
 mod faults;
@@ -21,6 +23,8 @@ mod recovery;
 mod result;
 mod sentences;
 mod series;
+mod services;
+mod services_result;
 mod sides;
 mod steady;
 mod stories;
@@ -35,15 +39,18 @@ use crate::expectations::Figures;
 use crate::load::Load;
 use crate::log::{Log, seconds_between};
 use crate::recovery::Recovery;
+use crate::services::Services;
 use crate::sides::Sides;
 
+pub use doses::{dose_figure, verdict_words};
 pub use result::{
-    CheckFigures, ConnectionStory, CostResult, CrossCheck, Evidence, ExpectationResult,
-    ExperimentName, FaultResult, GaugeFigures, LedgerResult, LoadAccount, LoadFigures, PhaseResult,
-    ProbeResult, RESULT_VERSION, RecoveryResult, Retransmission, RttFigures, RunResult,
-    TcpPeerFigures, TimelineEntry, TimelineKind, Verdict,
+    Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, Evidence,
+    ExpectationResult, ExperimentName, FaultResult, GaugeFigures, LedgerResult, LoadAccount,
+    LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION, RecoveryResult, Retransmission,
+    RttFigures, RunResult, TcpPeerFigures, TimelineEntry, TimelineKind, Uncompared, Verdict,
 };
 pub use series::{LoadPoint, Series};
+pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};
 pub use steady::SteadyWatch;
 
 /// A run, judged.
@@ -71,24 +78,28 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
     let steady = &steady_watch(events, log.started.get(), load);
     let sides = &Sides::new(log);
 
-    let faults = faults::results(log);
+    let faults = faults::results(log, sides);
     let ledger = ledger::audit(log);
     let load_account = load::account(log);
-    let application = detection::application(log, load);
+    let application = detection::application(log, windows, load);
     let kernel = detection::kernel(log, sides);
-    let recovery = Recovery::new(log, sides, steady);
+    let services = Services::new(log);
+    let recovery = Recovery::new(log, sides, steady, kernel.as_ref(), &services);
     let recovery_seconds = recovery.result();
+    let services = services.result(log, &faults, &recovery);
     let stories = stories::stories(log, sides);
-    let cross_checks = cross_checks::results(log, ledger.as_ref(), load_account.as_ref());
+    let (cross_checks, uncompared) =
+        cross_checks::results(log, ledger.as_ref(), load_account.as_ref());
 
     let since_injection =
-        |sign: &Option<detection::Sign>| sign.as_ref().map(|sign| log.t_seconds(sign.t_ns));
+        |sign: &Option<detection::Sign>| sign.as_ref().map(|sign| log.since_injection(sign.t_ns));
     let figures = Figures {
         load,
         windows,
         ledger: ledger.as_ref(),
         detection_seconds: since_injection(&application),
         recovery: &recovery_seconds,
+        services: &services,
     };
     let expectations = figures.judge(&log.started.expect);
     let steady_state = figures.judge_baseline(&log.started.steady_state);
@@ -111,6 +122,19 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         application: application.as_ref(),
         kernel: kernel.as_ref(),
         recovery: &recovery,
+        ledger: ledger.as_ref(),
+    });
+    let answers = answers::answers(&answers::Sources {
+        log,
+        windows,
+        sides,
+        figures: &figures,
+        faults: &faults,
+        stories: &stories,
+        application: application.as_ref(),
+        kernel: kernel.as_ref(),
+        recovery: &recovery,
+        services: &services,
         ledger: ledger.as_ref(),
     });
     let evidence = evidence::evidence(log, windows, stories);
@@ -139,6 +163,10 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         cost: evidence::cost(log, &evidence.probes),
         evidence,
         cross_checks,
+        hypothesis: started.hypothesis.clone().filter(|words| !words.trim().is_empty()),
+        answers,
+        services,
+        uncompared,
     };
     Ok(Judged { result, series: series::series(log, load) })
 }

@@ -8,11 +8,11 @@ use std::ops::Deref;
 
 use jiff::Timestamp;
 use temblor_event::{
-    Aborted, Body, CheckResult, Cost, CounterRead, Event, FaultAdjusted, FaultEffect,
-    FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind, LoadFinished,
-    LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus, ProcessEnded,
-    ProcessStarted, RunEnded, RunStarted, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit,
-    TcpRtt, TcpStateChange,
+    Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
+    FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
+    LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus,
+    ProcessEnded, ProcessStarted, RunEnded, RunStarted, ServiceHealth, TargetSeen, TcpReset,
+    TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -53,6 +53,10 @@ pub(crate) struct Log<'a> {
     pub(crate) started: At<'a, RunStarted>,
     /// The first injection; in a run without one its first event.
     pub(crate) t0_ns: u64,
+    /// From when on a sign can be one of the fault. As `t0_ns`, but for a fault that was over as
+    /// soon as it was done: a killed process' connections are reset while the change is made,
+    /// before its event says that it had been made.
+    pub(crate) signs_from_ns: u64,
     /// The time of the last event.
     pub(crate) last_ns: u64,
     pub(crate) targets: Vec<At<'a, TargetSeen>>,
@@ -75,6 +79,7 @@ pub(crate) struct Log<'a> {
     pub(crate) checks: Vec<At<'a, CheckResult>>,
     pub(crate) gauges: Vec<At<'a, Gauge>>,
     pub(crate) counters: Vec<At<'a, CounterRead>>,
+    pub(crate) counters_unread: Vec<At<'a, CounterUnread>>,
     pub(crate) probe_status: Vec<At<'a, ProbeStatus>>,
     pub(crate) probe_lost: Vec<At<'a, ProbeLost>>,
     pub(crate) probe_cost: Vec<At<'a, ProbeCost>>,
@@ -99,6 +104,10 @@ impl<'a> Log<'a> {
             log.push(event);
         }
         log.t0_ns = log.injected.first().map_or(started.t_ns, |fault| fault.t_ns);
+        log.signs_from_ns = match log.injected.first() {
+            Some(first) if log.over_at_once(first.id, first.t_ns) => first.began_ns.min(log.t0_ns),
+            _ => log.t0_ns,
+        };
         Some(log)
     }
 
@@ -125,6 +134,24 @@ impl<'a> Log<'a> {
         self.reverted.last().map(|fault| fault.t_ns)
     }
 
+    /// Whether a fault was over as soon as it was done: no phase is as short as a second.
+    fn over_at_once(&self, id: u32, injected_ns: u64) -> bool {
+        let reverted = self.reverted.iter().find(|reverted| reverted.id == id);
+        reverted.is_some_and(|reverted| reverted.t_ns.saturating_sub(injected_ns) < SECOND_NS)
+    }
+
+    /// Whether every fault was over as soon as it was done: recovery then begins while signs of
+    /// trouble are still to come.
+    pub(crate) fn all_over_at_once(&self) -> bool {
+        self.injected.iter().all(|fault| self.over_at_once(fault.id, fault.t_ns))
+    }
+
+    /// From the first injection, never less than nothing: a sign may come while the change is
+    /// being made.
+    pub(crate) fn since_injection(&self, t_ns: u64) -> f64 {
+        self.t_seconds(t_ns.max(self.t0_ns))
+    }
+
     /// The hook at which something of this kind is seen, as the probes themselves say.
     pub(crate) fn hook(&self, sees: &str) -> String {
         self.probe_status
@@ -138,6 +165,7 @@ impl<'a> Log<'a> {
         Self {
             started,
             t0_ns: started.t_ns,
+            signs_from_ns: started.t_ns,
             last_ns: started.t_ns,
             targets: Vec::new(),
             marks: Vec::new(),
@@ -159,6 +187,7 @@ impl<'a> Log<'a> {
             checks: Vec::new(),
             gauges: Vec::new(),
             counters: Vec::new(),
+            counters_unread: Vec::new(),
             probe_status: Vec::new(),
             probe_lost: Vec::new(),
             probe_cost: Vec::new(),
@@ -196,6 +225,7 @@ impl<'a> Log<'a> {
             Body::Check(what) => self.checks.push(At { t_ns, what }),
             Body::Gauge(what) => self.gauges.push(At { t_ns, what }),
             Body::Counter(what) => self.counters.push(At { t_ns, what }),
+            Body::CounterUnread(what) => self.counters_unread.push(At { t_ns, what }),
             Body::ProbeStatus(what) => self.probe_status.push(At { t_ns, what }),
             Body::ProbeLost(what) => self.probe_lost.push(At { t_ns, what }),
             Body::ProbeCost(what) => self.probe_cost.push(At { t_ns, what }),
@@ -212,6 +242,9 @@ fn rank(body: &Body) -> u8 {
     match body {
         Body::RunStarted(_) => 0,
         Body::Phase(mark) if !mark.starts => 1,
+        // What happened to a service at one moment: it went before it came back.
+        Body::ProcessStarted(_) => 4,
+        Body::ServiceHealth(health) if health.healthy => 5,
         Body::Phase(_) => 2,
         Body::LedgerRead(_) => 4,
         Body::RunEnded(_) => 5,

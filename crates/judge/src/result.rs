@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temblor_event::{Condition, Effect, Hook, HostFacts, LoadPlan, PhaseRole, ProgramCost};
 
+use crate::services_result::ServicesResult;
+
 /// The version of this document. Fields may be added within a version; none changes its meaning.
 pub const RESULT_VERSION: u32 = 1;
 
@@ -79,6 +81,38 @@ pub struct RunResult {
     pub cross_checks: Vec<CrossCheck>,
     /// What the instrument itself cost.
     pub cost: CostResult,
+    /// What the experiment's author believes.
+    #[serde(default)]
+    pub hypothesis: Option<String>,
+    /// What was to be learnt, and what was found.
+    #[serde(default)]
+    pub answers: Vec<Answer>,
+    /// What became of the services.
+    #[serde(default)]
+    pub services: ServicesResult,
+    /// Counters that could have been a second source, and could not be used.
+    #[serde(default)]
+    pub uncompared: Vec<Uncompared>,
+}
+
+/// A question of the experiment with what the evidence says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// The question, in the author's words.
+    pub question: String,
+    /// What was found, a sentence each; what was not observed is said to be so.
+    pub found: Vec<String>,
+}
+
+/// A counter kept by somebody else that our figure could not be held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Uncompared {
+    /// The counter, and whose it is.
+    pub what: String,
+    /// Where it is kept.
+    pub source: String,
+    /// Why: `not read after the run: connection refused`.
+    pub why: String,
 }
 
 /// The experiment's names.
@@ -255,6 +289,10 @@ pub struct RecoveryResult {
     /// To steady again: the start of the first stretch, as long as the experiment asks, in which
     /// every steady-state condition held, every check passed and every backlog was drained.
     pub full: Option<f64>,
+    /// To all services well again; 0 where none was unwell. Null where nobody watched them, or
+    /// one was not well again before the run ended.
+    #[serde(default)]
+    pub services: Option<f64>,
 }
 
 /// A fault's dose and effect.
@@ -280,6 +318,24 @@ pub struct FaultResult {
     pub revert_seconds: Option<f64>,
     /// The kernel was asked afterwards, and nothing of it was there.
     pub verified_gone: bool,
+    /// Its number in the run.
+    #[serde(default)]
+    pub id: u32,
+    /// The services it is about, as far as the run knows them.
+    #[serde(default)]
+    pub services: Vec<String>,
+    /// Changes of the dose while it was in place, in order; before the first it was whole.
+    #[serde(default)]
+    pub levels: Vec<DoseLevel>,
+}
+
+/// A change of a fault's dose: a step or a part of a ramp.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DoseLevel {
+    /// Seconds from the first injection.
+    pub t_seconds: f64,
+    /// The share of the whole dose from then on, 0 to 1.
+    pub level: f64,
 }
 
 /// A condition and what was observed.

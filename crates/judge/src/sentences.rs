@@ -53,6 +53,16 @@ pub(crate) fn sentence(
         Figure::RecoveryFull => {
             format!("steady again {shown} after healing (expected {expected})")
         }
+        Figure::RecoveryServices => {
+            format!("all services well again {shown} after healing (expected {expected})")
+        }
+        Figure::ServiceRestarts => {
+            let starts = if value == 1.0 { "restart" } else { "restarts" };
+            format!("{shown} {starts} of services (expected {expected})")
+        }
+        Figure::ServiceOutage => {
+            format!("the longest outage of a service was {shown} (expected {expected})")
+        }
         Figure::LoadSuccess => {
             format!("{shown} of the requests accepted {during} (expected {expected})")
         }
@@ -76,9 +86,10 @@ pub(crate) fn weight(figure: Figure) -> u8 {
         Figure::LedgerDuplicated => 1,
         Figure::LedgerUnexpected => 2,
         Figure::RecoveryFull => 3,
-        Figure::RecoveryFirst => 4,
-        Figure::Detection => 5,
-        _ => 6,
+        Figure::RecoveryServices | Figure::ServiceOutage => 4,
+        Figure::RecoveryFirst => 5,
+        Figure::Detection => 6,
+        _ => 7,
     }
 }
 
@@ -96,7 +107,7 @@ fn expected(condition: &Condition) -> String {
     format!("{op} {}", figure(condition.bound, condition.figure.unit()))
 }
 
-fn why_unobserved(figure: Figure, ledger: Option<&LedgerResult>) -> String {
+pub(crate) fn why_unobserved(figure: Figure, ledger: Option<&LedgerResult>) -> String {
     let why = match figure {
         Figure::LedgerLost | Figure::LedgerDuplicated | Figure::LedgerUnexpected => {
             return ledger
@@ -106,6 +117,9 @@ fn why_unobserved(figure: Figure, ledger: Option<&LedgerResult>) -> String {
         Figure::Detection => "the application gave no sign",
         Figure::RecoveryFirst => "no connection was seen to work after healing",
         Figure::RecoveryFull => "the system was not steady again before the run ended",
+        Figure::RecoveryServices => "a service was not well again, or nobody watched the services",
+        Figure::ServiceRestarts => "nobody watched the services",
+        Figure::ServiceOutage => "an outage was not over, or nobody watched the services",
         Figure::LoadSuccess | Figure::LoadErrors | Figure::LoadThroughput => "there was no load",
         Figure::LoadP50 | Figure::LoadP90 | Figure::LoadP99 | Figure::LoadMax => {
             "no latencies of acknowledged requests can be read"

@@ -2,7 +2,9 @@
 //!
 //! A dose that names services under `from` and `to` is about the connections between them, in
 //! either direction. If only one of the two is a service that the run knows (the other an
-//! address, say), every connection of that service; if neither is, every connection.
+//! address, say), every connection of that service; if neither is, every connection. A dose with
+//! neither `from` nor `to` is about every connection of the targets that any of its words names:
+//! `target` → `postgres, redis`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -28,11 +30,23 @@ impl Sides {
             let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim);
             names.filter_map(|name| resolve(name, log, &known)).collect()
         };
-        let pair = |dose: &BTreeMap<String, String>| Pair {
-            from: services(dose.get("from")),
-            to: services(dose.get("to")),
+        let pair = |dose: &BTreeMap<String, String>| {
+            if dose.contains_key("from") || dose.contains_key("to") {
+                Pair { from: services(dose.get("from")), to: services(dose.get("to")) }
+            } else {
+                Pair { from: targets_named(log, dose), to: BTreeSet::new() }
+            }
         };
         Self(log.injected.iter().map(|fault| pair(&fault.dose)).collect())
+    }
+
+    /// The services that the fault in this place of the run is about; where it names none that the
+    /// run knows, none.
+    pub(crate) fn of_fault(&self, index: usize) -> Vec<String> {
+        self.0
+            .get(index)
+            .map(|pair| pair.from.union(&pair.to).cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Whether one of the faults is about this connection.
@@ -57,6 +71,13 @@ impl Pair {
             }
         }
     }
+}
+
+/// Only targets: other words of a dose may be anything, such as the name of a signal.
+fn targets_named(log: &Log<'_>, dose: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let known = log.targets.iter().map(|target| target.service.clone()).collect();
+    let names = dose.values().flat_map(|text| text.split(',')).map(str::trim);
+    names.filter_map(|name| resolve(name, log, &known)).collect()
 }
 
 fn known_services(log: &Log<'_>) -> BTreeSet<String> {

@@ -9,6 +9,15 @@
 //! - each backlog, likewise, from a reading at or below the baseline's greatest value to the last
 //!   of such a row.
 //!
+//! A sign of trouble is a check that says no, or a second of load with requests that were refused
+//! or got no answer and that does not meet every condition on `load.*`. A slow second or a full
+//! backlog is none: it vouches for nothing, and that is enough. Where a phase of fault goes on
+//! after healing, as after a process was killed, healing is the beginning of the trouble rather
+//! than its end. There steadiness is sought not from healing, but from the latest of healing, the
+//! first sign of trouble since the injection (what has not begun is not over), and the last one
+//! before the phases of fault end (a quiet spell between two signs is no recovery). If there was
+//! no sign at all, from healing.
+//!
 //! Two readings do not vouch for the time between them if they are further apart than the hold
 //! and than twice the longest gap between that source's readings in the baseline. The system is
 //! steady from the start of the first stretch that all sources vouch for and that is as long as
@@ -35,8 +44,11 @@ pub struct SteadyWatch {
     load_planned: bool,
     backlogs: Vec<String>,
     marks: BTreeSet<(u64, bool)>,
+    fault_marks: BTreeSet<(u64, bool)>,
     injected_ns: Option<u64>,
     seconds: BTreeMap<u64, bool>,
+    /// Starts of the seconds of load that are signs of trouble.
+    troubled: BTreeSet<u64>,
     checks: BTreeMap<String, BTreeMap<u64, bool>>,
     gauges: BTreeMap<String, BTreeMap<u64, f64>>,
 }
@@ -69,6 +81,9 @@ impl SteadyWatch {
             Body::Phase(mark) if mark.role == PhaseRole::Baseline => {
                 self.marks.insert((t_ns, mark.starts));
             }
+            Body::Phase(mark) if mark.role == PhaseRole::Fault => {
+                self.fault_marks.insert((t_ns, mark.starts));
+            }
             Body::FaultInjected(_) => {
                 self.injected_ns = Some(self.injected_ns.map_or(t_ns, |first| first.min(t_ns)));
             }
@@ -92,13 +107,17 @@ impl SteadyWatch {
     pub(crate) fn push_second(&mut self, t_ns: u64, figures: &LoadFigures) {
         let good = meets(figures, &self.conditions);
         self.seconds.entry(t_ns).and_modify(|all| *all &= good).or_insert(good);
+        if !good && (figures.failed > 0 || figures.unsure > 0) {
+            self.troubled.insert(t_ns);
+        }
     }
 
-    /// Since when the system has been steady: the start of the first stretch after `since_ns`
-    /// (healing, in most runs), as long as the experiment asks, that every source vouches for.
-    /// None: not yet.
+    /// Since when the system has been steady: the start of the first stretch after `healed_ns`, and
+    /// after the signs of trouble that are still healing's, as long as the experiment asks, that
+    /// every source vouches for. None: not yet.
     #[must_use]
-    pub fn steady_since(&self, since_ns: u64) -> Option<u64> {
+    pub fn steady_since(&self, healed_ns: u64) -> Option<u64> {
+        let since_ns = self.sought_from_ns(healed_ns);
         let mut sources: Vec<Vec<Stretch>> = Vec::new();
         if self.load_planned {
             sources.push(self.load_stretches(since_ns));
@@ -118,6 +137,34 @@ impl SteadyWatch {
         // Nobody to vouch: nothing is known.
         let all = sources.into_iter().reduce(|a, b| intersection(&a, &b))?;
         all.into_iter().find(|(start, end)| end - start >= self.hold_ns).map(|(start, _)| start)
+    }
+
+    /// From when on steadiness is sought, as the module's definition says.
+    fn sought_from_ns(&self, healed_ns: u64) -> u64 {
+        let fault_ends_ns = match self.fault_marks.last() {
+            Some((end_ns, false)) => *end_ns,
+            // It has begun and goes on.
+            Some((_, true)) => u64::MAX,
+            None => healed_ns,
+        };
+        let trouble_may_come =
+            |injected_ns: &u64| *injected_ns <= healed_ns && healed_ns < fault_ends_ns;
+        let Some(injected_ns) = self.injected_ns.filter(trouble_may_come) else {
+            return healed_ns;
+        };
+        // The second in which it was injected has begun before.
+        let seconds = self.troubled.range(injected_ns.saturating_sub(SECOND_NS - 1)..).copied();
+        let answers = self.checks.values().flat_map(|readings| readings.range(injected_ns..));
+        let signs = seconds.chain(answers.filter(|(_, ok)| !**ok).map(|(t_ns, _)| *t_ns));
+        let (mut first_ns, mut last_ns) = (u64::MAX, 0);
+        for t_ns in signs {
+            first_ns = first_ns.min(t_ns);
+            if t_ns < fault_ends_ns {
+                last_ns = last_ns.max(t_ns);
+            }
+        }
+        let first_ns = if first_ns == u64::MAX { 0 } else { first_ns };
+        healed_ns.max(first_ns).max(last_ns)
     }
 
     /// The greatest value that a backlog had in the baseline; where no phase is one, before the

@@ -36,7 +36,8 @@ pub(crate) fn stories(log: &Log<'_>, sides: &Sides) -> Vec<ConnectionStory> {
     }
     let mut stories: BTreeMap<u64, Story<'_>> = BTreeMap::new();
     let mut numbers: HashMap<Key, u64> = HashMap::new();
-    let told = |t_ns: u64, connection: &Connection| t_ns >= log.t0_ns && sides.concern(connection);
+    let told =
+        |t_ns: u64, connection: &Connection| t_ns >= log.signs_from_ns && sides.concern(connection);
     for segment in log.retransmits.iter().filter(|s| told(s.t_ns, &s.conn)) {
         let story = story(&mut stories, &mut numbers, &segment.get().conn);
         story.segments = story.segments.saturating_add(u64::from(segment.segments));

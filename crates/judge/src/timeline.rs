@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::detection::{Sign, check_says, check_source};
 use crate::faults::reverted;
-use crate::human::{count, duration, number};
+use crate::human::{count, duration, number, percent};
 use crate::log::{Log, seconds_between};
 use crate::phases::Window;
 use crate::recovery::{First, Recovery};
@@ -15,12 +15,16 @@ use crate::sides::{Sides, services};
 use crate::steady::SteadyWatch;
 use crate::timeline_tcp;
 
-const ENTRIES_MAX: usize = 200;
+const ENTRIES_MAX: usize = 260;
 const PHASES_MAX: usize = 24;
-/// Aborts, processes that ended, and things left behind.
+/// Aborts and things left behind.
 const TROUBLES_MAX: usize = 10;
+/// Processes that ended or came, and changes of a service's health.
+const SERVICES_MAX: usize = 40;
 /// Three lines a fault.
 const FAULTS_MAX: usize = 30;
+/// Changes of a dose: a ramp has many, and the plot shows them all.
+const LEVELS_MAX: usize = 20;
 const CHECKS_MAX: usize = 40;
 /// Changes of answer told of one check: a flapping one would bury the rest.
 const CHANGES_MAX: usize = 12;
@@ -31,7 +35,9 @@ const SINGLE_LINES: usize = 6;
 const _: () = assert!(
     PHASES_MAX
         + TROUBLES_MAX
+        + SERVICES_MAX
         + FAULTS_MAX
+        + LEVELS_MAX
         + timeline_tcp::ENTRIES_MAX
         + CHECKS_MAX
         + BACKLOGS_MAX
@@ -54,7 +60,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) ledger: Option<&'a LedgerResult>,
 }
 
-/// The entries, in order; at most 200. At the same time causes come before signs.
+/// The entries, in order; at most 260. At the same time causes come before signs.
 pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
     let mut signs = bounded(checks(from.log), CHECKS_MAX, "changes of checks' answers");
     signs.extend(timeline_tcp::retransmissions(from.log, from.stories));
@@ -67,6 +73,8 @@ pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
     let mut entries = bounded(phases(from), PHASES_MAX, "phases");
     entries.extend(bounded(troubles(from.log), TROUBLES_MAX, "troubles"));
     entries.extend(bounded(faults(from), FAULTS_MAX, "lines on faults"));
+    entries.extend(bounded(levels(from), LEVELS_MAX, "changes of a dose"));
+    entries.extend(bounded(services_lines(from), SERVICES_MAX, "lines on services"));
     entries.extend(first);
     entries.extend(signs);
     entries.sort_by(|a, b| a.t_seconds.total_cmp(&b.t_seconds));
@@ -118,12 +126,8 @@ fn phases(from: &Sources<'_>) -> Vec<TimelineEntry> {
 fn troubles(log: &Log<'_>) -> Vec<TimelineEntry> {
     let run = |t_ns, what: String| entry(log, t_ns, TimelineKind::Run, "run", what);
     let aborted = log.aborted.iter().map(|a| run(a.t_ns, format!("aborted: {}", a.why)));
-    let ended = log.processes_ended.iter().map(|e| TimelineEntry {
-        source: "pidfd, polled once a second".to_owned(),
-        ..run(e.t_ns, format!("the process {} of {} has ended", e.pid, e.service))
-    });
     let left = log.left_behind.iter().map(|l| run(l.t_ns, format!("left behind: {}", l.what)));
-    aborted.chain(ended).chain(left).collect()
+    aborted.chain(left).collect()
 }
 
 fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {
@@ -158,6 +162,56 @@ fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {
             &fault.mechanism,
             format!("{} is undone (it took {took}; {gone})", fault.name),
         ));
+    }
+    entries
+}
+
+fn levels(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let log = from.log;
+    log.adjusted
+        .iter()
+        .map(|adjusted| {
+            let fault = log.injected.iter().find(|fault| fault.id == adjusted.id);
+            let (name, mechanism) = fault.map_or(("a fault", "runner"), |f| {
+                (f.get().name.as_str(), f.get().mechanism.as_str())
+            });
+            let what = format!("{name}: {} of its dose from here on", percent(adjusted.level));
+            entry(log, adjusted.t_ns, TimelineKind::Fault, mechanism, what)
+        })
+        .collect()
+}
+
+/// An exit is no trouble of the run's by itself: it may be just what the fault is.
+fn services_lines(from: &Sources<'_>) -> Vec<TimelineEntry> {
+    let log = from.log;
+    let process = |t_ns, kind, what| entry(log, t_ns, kind, "the process itself (pidfd)", what);
+    let mut entries: Vec<TimelineEntry> = Vec::new();
+    entries.extend(log.processes_ended.iter().map(|e| {
+        let how = e.how.as_ref().map(|how| format!(": {how}")).unwrap_or_default();
+        let what = format!("the process {} of {} has ended{how}", e.pid, e.service);
+        process(e.t_ns, TimelineKind::Application, what)
+    }));
+    entries.extend(log.processes_started.iter().map(|s| {
+        let times = s.restarts.map(|n| format!(", restart {n}")).unwrap_or_default();
+        let what = format!("{} runs again, as process {}{times}", s.service, s.pid);
+        process(s.t_ns, TimelineKind::Recovery, what)
+    }));
+    entries.extend(log.service_health.iter().map(|h| {
+        let (kind, how) = if h.healthy {
+            (TimelineKind::Recovery, "is well")
+        } else {
+            (TimelineKind::Application, "is not well")
+        };
+        entry(log, h.t_ns, kind, &h.source, format!("{} {how}", h.service))
+    }));
+    // What is left out beyond the bound is the latest.
+    entries.sort_by(|a, b| a.t_seconds.total_cmp(&b.t_seconds));
+    let services_well = from.recovery.services_ns.zip(from.recovery.healed_ns);
+    if let Some((t_ns, healed_ns)) = services_well.filter(|(t_ns, _)| *t_ns > log.t0_ns) {
+        let after = duration(seconds_between(healed_ns, t_ns));
+        let what = format!("all services are well again, {after} after healing");
+        entries.truncate(SERVICES_MAX - 1);
+        entries.push(entry(log, t_ns, TimelineKind::Recovery, "processes and health checks", what));
     }
     entries
 }
@@ -277,7 +331,7 @@ fn first_signs(from: &Sources<'_>, entries: &mut [TimelineEntry]) -> Vec<Timelin
     let mut added = Vec::new();
     for (sign, kind, label) in signs {
         let Some(sign) = sign else { continue };
-        let after = duration(seconds_between(from.log.t0_ns, sign.t_ns));
+        let after = duration(from.log.since_injection(sign.t_ns));
         let marked = format!("{label}, {after} after injection: {}", sign.what);
         let t_seconds = from.log.t_seconds(sign.t_ns);
         let same = entries.iter_mut().find(|entry| {

@@ -84,7 +84,7 @@ pub(crate) fn ends(log: &Log<'_>, sides: &Sides) -> Vec<TimelineEntry> {
     for state in &log.states {
         let attempt = state.from == TcpState::SynSent;
         let bad = state.to == TcpState::Close && (attempt || state.errno != 0);
-        if bad && state.t_ns >= log.t0_ns && sides.concern(&state.conn) {
+        if bad && state.t_ns >= log.signs_from_ns && sides.concern(&state.conn) {
             groups.entry((services(&state.conn), attempt, state.errno)).or_default().push(*state);
         }
     }

@@ -11,16 +11,21 @@
 //! - pass.
 //!
 //! The reasons give all of this, the weightiest first: one sentence for each cause of the
-//! verdict and of every lesser one, then cross-checks that disagree, then what held.
+//! verdict and of every lesser one, then doses that were seen to be off, processes that ended
+//! though no fault was about to end them, cross-checks that disagree, then what held. A dose that
+//! is off changes no verdict: the system met a fault, only not quite the one that was asked for.
 
 use temblor_event::PhaseRole;
 
+use crate::doses::dose_sentence;
+use crate::faults::label;
 use crate::human::{count, number, percent};
 use crate::log::{Log, as_f64};
 use crate::result::{
     CrossCheck, ExpectationResult, FaultResult, LedgerResult, LoadAccount, Verdict,
 };
 use crate::sentences::{sentence, weight};
+use crate::services::ended_unasked;
 
 /// Reasons of one kind, so that a run with thousands of causes stays readable.
 const REASONS_MAX: usize = 20;
@@ -54,6 +59,7 @@ pub(crate) fn verdict(of: &Findings<'_>) -> (Verdict, Vec<String>) {
     for (_, causes) in causes {
         extend_bounded(&mut reasons, causes);
     }
+    extend_bounded(&mut reasons, doses_off(of));
     extend_bounded(&mut reasons, processes_ended(of));
     extend_bounded(&mut reasons, disagreements(of));
     extend_bounded(&mut reasons, expectations(of, true));
@@ -72,17 +78,27 @@ fn extend_bounded(reasons: &mut Vec<String>, more: Vec<String>) {
     }
 }
 
-/// Not a verdict by itself: a process that dies and is started again may be just what the
-/// experiment is about. It explains counters that began anew.
+/// Not a verdict by itself. It explains counters that began anew. What a fault was about to end is
+/// told in the timeline and in the services' story only.
 fn processes_ended(of: &Findings<'_>) -> Vec<String> {
-    let ended = of.log.processes_ended.iter();
-    ended
-        .map(|e| {
+    ended_unasked(of.log, of.faults)
+        .into_iter()
+        .map(|(service, pid)| {
             format!(
-                "the process {} of {} ended during the run; counters that it kept are gone",
-                e.pid, e.service
+                "the process {pid} of {service} ended during the run, which no fault was to do; \
+                 counters that it kept are gone"
             )
         })
+        .collect()
+}
+
+fn doses_off(of: &Findings<'_>) -> Vec<String> {
+    let doses = of.faults.iter().flat_map(|fault| {
+        let off = fault.effect.doses.iter().filter(|dose| dose.holds() == Some(false));
+        off.map(move |dose| (fault, dose))
+    });
+    doses
+        .map(|(fault, dose)| format!("{}: {}", label(fault, of.faults), dose_sentence(dose)))
         .collect()
 }
 
@@ -94,10 +110,12 @@ fn leaks(of: &Findings<'_>) -> Vec<String> {
             // A run that was killed could not say more; that the kernel or the guardian undid
             // the fault is not in its log.
             if !of.log.ended.is_empty() {
-                reasons.push(format!("{} was put in place and never undone", fault.name));
+                let fault = label(fault, of.faults);
+                reasons.push(format!("{fault} was put in place and never undone"));
             }
         } else if !fault.verified_gone {
-            reasons.push(format!("{} was undone, but is not verified to be gone", fault.name));
+            let fault = label(fault, of.faults);
+            reasons.push(format!("{fault} was undone, but is not verified to be gone"));
         }
     }
     reasons
@@ -124,9 +142,11 @@ fn proves_nothing(of: &Findings<'_>) -> Vec<String> {
         let measure = if fault.effect.measure.is_empty() {
             "its effect was never read".to_owned()
         } else {
-            format!("0 {}", fault.effect.measure)
+            let by = &fault.effect.source;
+            let by = if by.is_empty() { String::new() } else { format!(" (counted by {by})") };
+            format!("0 {}{by}", fault.effect.measure)
         };
-        reasons.push(format!("{} had no effect: {measure}", fault.name));
+        reasons.push(format!("{} had no effect: {measure}", label(fault, of.faults)));
     }
     reasons.extend(load_not_delivered(of));
     for condition in of.steady_state.iter().filter(|condition| !condition.held) {
@@ -209,6 +229,9 @@ fn effects(of: &Findings<'_>) -> Vec<String> {
     of.faults
         .iter()
         .filter(|fault| fault.effect.count > 0)
-        .map(|f| format!("{}: {} {}", f.name, count(f.effect.count), f.effect.measure))
+        .map(|f| {
+            let name = label(f, of.faults);
+            format!("{name}: {} {}", count(f.effect.count), f.effect.measure)
+        })
         .collect()
 }

@@ -19,7 +19,11 @@ pub(crate) struct Document {
     pub(crate) verdict_meaning: &'static str,
     pub(crate) reasons: Vec<String>,
     pub(crate) notices: Vec<String>,
+    /// What the author believed.
+    pub(crate) hypothesis: Option<String>,
     pub(crate) tiles: Vec<Tile>,
+    /// What was to be learnt; before everything that is for reference.
+    pub(crate) learnt: Option<Section>,
     pub(crate) sections: Vec<Section>,
 }
 
@@ -67,6 +71,11 @@ pub(crate) enum Block {
     /// Said in small print: where figures come from, what a term means.
     Note(String),
     Table(Table),
+    /// Sentences under a heading of their own.
+    List {
+        head: String,
+        items: Vec<String>,
+    },
     /// Something with a name of its own, that can be folded away.
     Fold {
         summary: String,

@@ -5,8 +5,11 @@ use std::time::Duration;
 use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite,
 };
-use temblor_event::PhaseRole;
-use temblor_judge::{CrossCheck, ExpectationResult, FaultResult, LoadAccount, RunResult, Verdict};
+use temblor_event::{DoseSeen, PhaseRole};
+use temblor_judge::{
+    CrossCheck, ExpectationResult, FaultResult, LoadAccount, RunResult, Verdict, dose_figure,
+    verdict_words,
+};
 
 use crate::content::expected::{bound, observed};
 use crate::content::verdict_name;
@@ -30,8 +33,17 @@ pub(crate) fn render(result: &RunResult) -> Result<String, SerializeError> {
     for check in &result.cross_checks {
         suite.add_test_case(cross_check(name, check));
     }
+    for counter in &result.uncompared {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(format!("{} ({})", counter.why, counter.source));
+        suite.add_test_case(named(&counter.what, "cross-checks", name, status));
+    }
     for fault in &result.faults {
-        suite.add_test_case(effect(name, fault));
+        let called = called(fault, &result.faults);
+        suite.add_test_case(effect(name, &called, fault));
+        for seen in &fault.effect.doses {
+            suite.add_test_case(dose(name, &called, seen));
+        }
     }
     if result.faults.is_empty() && result.phases.iter().any(|p| p.role == PhaseRole::Fault) {
         let why = "no fault was put in place, though there is a phase of fault";
@@ -136,12 +148,40 @@ fn cross_check(experiment: &str, check: &CrossCheck) -> TestCase {
     case
 }
 
-fn effect(experiment: &str, fault: &FaultResult) -> TestCase {
+/// Two faults may share a name; consumers tell cases by their names alone.
+fn called(fault: &FaultResult, faults: &[FaultResult]) -> String {
+    if faults.len() > 1 { format!("{} {}", fault.id, fault.name) } else { fault.name.clone() }
+}
+
+/// The verdict does not hang on a dose that is off: it is marked, and turns nothing red.
+fn dose(experiment: &str, fault: &str, dose: &DoseSeen) -> TestCase {
+    let figure = |value: f64| dose_figure(value, &dose.unit);
+    let said = format!(
+        "asked {}, observed {}, may differ by {}, {} samples by {}: {}",
+        figure(dose.asked),
+        dose.observed.map_or_else(|| NOT_OBSERVED.to_owned(), figure),
+        figure(dose.within),
+        number::count(dose.samples),
+        dose.source,
+        verdict_words(dose)
+    );
+    let mut status = TestCaseStatus::success();
+    if dose.holds() != Some(true) {
+        status = TestCaseStatus::skipped();
+        status.set_message(said.clone());
+    }
+    let name = format!("the dose of {fault} is as asked: {}", dose.what);
+    let mut case = named(&name, "faults", experiment, status);
+    case.set_system_out(said);
+    case
+}
+
+fn effect(experiment: &str, called: &str, fault: &FaultResult) -> TestCase {
     let effect = &fault.effect;
     let said = format!("{} {} by {}", number::count(effect.count), effect.measure, effect.source);
     let status = status(effect.count > 0, NonSuccessKind::Error, "no effect", &said);
     let mut case =
-        named(&format!("the fault {} had an effect", fault.name), "faults", experiment, status);
+        named(&format!("the fault {called} had an effect"), "faults", experiment, status);
     case.set_system_out(said);
     case
 }
@@ -189,6 +229,9 @@ fn properties(result: &RunResult) -> Vec<(String, String)> {
             seconds(result.recovery_seconds.backlog_drained),
         ),
         ("recovery_seconds.full".to_owned(), seconds(result.recovery_seconds.full)),
+        ("recovery_seconds.services".to_owned(), seconds(result.recovery_seconds.services)),
+        ("services.restarts".to_owned(), count(result.services.restarts)),
+        ("services.outage_seconds".to_owned(), seconds(result.services.outage_seconds)),
     ];
     if let Some(ledger) = &result.ledger {
         let figures = [

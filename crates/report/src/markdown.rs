@@ -26,6 +26,9 @@ pub(crate) fn render(document: &Document) -> String {
             text(document.verdict_meaning)
         ),
     );
+    if let Some(hypothesis) = &document.hypothesis {
+        line(&mut out, &format!("**Hypothesis:** {}", text(hypothesis)));
+    }
     list(&mut out, &document.reasons);
     list(&mut out, &document.notices);
     line(
@@ -55,6 +58,9 @@ pub(crate) fn render(document: &Document) -> String {
         );
     }
     out.push('\n');
+    if let Some(learnt) = &document.learnt {
+        section(&mut out, learnt);
+    }
     for section in &document.sections {
         self::section(&mut out, section);
     }
@@ -85,6 +91,10 @@ fn block(out: &mut String, block: &Block) {
         Block::Text(words) => line(out, &opening(words)),
         Block::Note(words) => line(out, &format!("<sub>{}</sub>", text(words))),
         Block::Table(table) => self::table(out, table),
+        Block::List { head, items } => {
+            line(out, &format!("**{}**", text(head)));
+            list(out, items);
+        }
         Block::Fold { summary, blocks, .. } => {
             line(out, &format!("**{}**", text(summary)));
             for inner in blocks {

@@ -15,8 +15,9 @@ fn recovered(
 ) {
     let mut events = good_run();
     spoil(&mut events);
-    let expected = RecoveryResult { first, backlog_drained, full };
-    assert_eq!(judged(&events).result.recovery_seconds, expected, "{what}");
+    let recovery = judged(&events).result.recovery_seconds;
+    let expected = RecoveryResult { first, backlog_drained, full, services: recovery.services };
+    assert_eq!(recovery, expected, "{what}");
 }
 
 const GOOD: (Option<f64>, Option<f64>, Option<f64>) = (Some(0.8), Some(2.5), Some(2.5));

@@ -18,7 +18,7 @@ pub(super) fn verdict_meaning(verdict: Verdict) -> &'static str {
 }
 
 pub(super) fn tiles(result: &RunResult) -> Vec<Tile> {
-    vec![
+    let mut tiles = vec![
         Tile {
             label: "Detection",
             figures: vec![seconds("", result.detection_seconds)],
@@ -45,7 +45,32 @@ pub(super) fn tiles(result: &RunResult) -> Vec<Tile> {
         orders(result),
         integrity(result),
         p99(result),
-    ]
+    ];
+    tiles.extend(services(result));
+    tiles
+}
+
+/// Where a service was away. Elsewhere it would say nothing, five times in ten.
+fn services(result: &RunResult) -> Option<Tile> {
+    let services = &result.services;
+    if services.stories.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = services.stories.iter().map(|story| story.service.as_str()).collect();
+    Some(Tile {
+        label: "Services away",
+        figures: vec![
+            seconds("longest", services.outage_seconds),
+            seconds("all well", result.recovery_seconds.services),
+        ],
+        note: format!(
+            "{}; restarts: {}",
+            names.join(", "),
+            services.restarts.map_or_else(|| NOT_OBSERVED.to_owned(), number::count)
+        ),
+        source: "The longest outage of a service; from healing until all services were well \
+                 again. Processes and health checks.",
+    })
 }
 
 fn orders(result: &RunResult) -> Tile {

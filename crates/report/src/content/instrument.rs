@@ -6,7 +6,8 @@ use crate::document::{Block, Cell, Column, Section, Table, Tone};
 use crate::number::{self, NOT_OBSERVED};
 
 pub(super) fn cross_checks(result: &RunResult) -> Section {
-    let blocks = if result.cross_checks.is_empty() {
+    let nothing = result.cross_checks.is_empty() && result.uncompared.is_empty();
+    let blocks = if nothing {
         vec![Block::Text("No figure of this run has a second source.".to_owned())]
     } else {
         let mut table = Table::new(
@@ -28,6 +29,16 @@ pub(super) fn cross_checks(result: &RunResult) -> Section {
                 Cell::text(number::plain(check.theirs)).from(check.their_source.as_str()),
                 Cell::code(&check.their_source),
                 Cell::good(check.agrees, "agree", "differ"),
+            ]);
+        }
+        for counter in &result.uncompared {
+            table.push(vec![
+                Cell::text(&counter.what),
+                Cell::text(""),
+                Cell::text(""),
+                Cell::toned("not read", Tone::Absent),
+                Cell::text(format!("{} ({})", counter.why, counter.source)),
+                Cell::toned("not compared", Tone::Warn),
             ]);
         }
         vec![

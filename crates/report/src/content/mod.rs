@@ -4,8 +4,10 @@ pub(crate) mod expected;
 mod faults;
 mod head;
 mod instrument;
+mod learnt;
 mod ledger;
 mod phases;
+mod services;
 pub(crate) mod tcp;
 
 use temblor_judge::{RunResult, Verdict};
@@ -31,10 +33,13 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
         verdict_meaning: head::verdict_meaning(result.verdict),
         reasons: result.reasons.clone(),
         notices: beside.notices.clone(),
+        hypothesis: result.hypothesis.clone(),
         tiles: head::tiles(result),
+        learnt: learnt::section(result),
         sections: [
             expected::section(result),
             head::timeline(result),
+            services::section(result),
             phases::section(result),
             ledger::section(result),
             tcp::section(result),

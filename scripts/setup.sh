@@ -12,6 +12,7 @@ wanted='
   Redis (server)                     redis-server
   nginx                              nginx
   iproute2 and nftables              iproute2 nftables
+  Docker (for tests only)            docker.io, or another that brings dockerd
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
 
@@ -33,16 +34,23 @@ missing() {
   done
 }
 
+# The container engine that tests start for themselves, unless there is one of some kind.
+engine() {
+  command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || echo docker.io
+}
+
 install_packages() {
   # Debian 12's own clang is 14, which has crashed on eBPF sources; a newer one lies beside it.
   local clang=clang
   if apt-cache show clang-19 >/dev/null 2>&1; then clang=clang-19; fi
   local nginx=nginx-light
   if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ]; then nginx=; fi
-  local packages
-  # shellcheck disable=SC2086 # an empty $nginx is no argument
+  local packages containerd
+  # shellcheck disable=SC2046,SC2086 # an empty $nginx or engine is no argument
   packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
-    $nginx iproute2 nftables ca-certificates)
+    $nginx iproute2 nftables ca-certificates $(engine))
+  # It comes with Docker.
+  containerd=$(missing containerd)
   [ -n "$packages" ] || return 0
   say "installing" $packages
   # Installing a server starts it unless a policy says no. One that is there already is left as
@@ -55,20 +63,28 @@ install_packages() {
   fi
   # shellcheck disable=SC2086 # one word each
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages
-  if [ -d /run/systemd/system ]; then
-    local unit
-    for unit in postgresql redis-server nginx; do
-      case " $(echo $packages) " in
-        *" $unit"*) $sudo systemctl disable --now --quiet "$unit" || true ;;
-      esac
-    done
-  fi
+  # Where systemd is there and does not run, units are enabled for the next boot all the same.
+  command -v systemctl >/dev/null || return 0
+  local now='' package
+  if [ -d /run/systemd/system ]; then now=--now; fi
+  # shellcheck disable=SC2086 # one word each; an empty $now is no argument
+  for package in $packages; do
+    case "$package" in
+      nginx-light) $sudo systemctl disable $now --quiet nginx || true ;;
+      docker.io)
+        $sudo systemctl disable $now --quiet docker.socket docker.service $containerd || true
+        ;;
+      postgresql | redis-server)
+        $sudo systemctl disable $now --quiet "$package" || true
+        ;;
+    esac
+  done
 }
 
 distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=
 case " $distribution " in
   *" debian "* | *" ubuntu "*)
-    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables)" ] \
+    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables)$(engine)" ] \
       || ! apt-cache show redis-server >/dev/null 2>&1; then
       $sudo apt-get update -q
     fi

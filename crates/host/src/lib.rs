@@ -7,6 +7,7 @@
 
 mod capabilities;
 pub mod cgroup;
+pub mod engine;
 mod facts;
 pub mod netns;
 pub mod process;

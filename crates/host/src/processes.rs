@@ -213,7 +213,7 @@ pub(crate) mod tests {
             prop_assert_eq!(distinct.len(), below.len());
             prop_assert!(!below.contains(&start));
             prop_assert!(all.ancestors(start).len() <= parents.len());
-            let pids: BTreeSet<u32> = all.iter().map(|row| row.pid).filter(|p| p % 2 == 0).collect();
+            let pids: BTreeSet<u32> = all.iter().map(|r| r.pid).filter(|p| p % 2 == 0).collect();
             let ordered = all.main_first(&pids);
             prop_assert_eq!(ordered.iter().copied().collect::<BTreeSet<_>>(), pids.clone());
             prop_assert_eq!(ordered.len(), pids.len());

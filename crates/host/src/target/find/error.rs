@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::engine::EngineError;
+
 /// How many of the names that there are an error gives.
 const NAMES_SHOWN: usize = 5;
 
@@ -64,6 +66,42 @@ pub enum FindError {
         /// What was looked for.
         wanted: String,
     },
+    /// Several containers answer to what was asked.
+    #[error(
+        "`{wanted}` may be any of the containers {}: give more of the id, or the name",
+        .names.join(", ")
+    )]
+    Several {
+        /// What was looked for.
+        wanted: String,
+        /// Who answers to it.
+        names: Vec<String>,
+    },
+    /// Several compose projects have a service of that name.
+    #[error(
+        "the compose service `{service}` is in the projects {}: name one of them",
+        .projects.join(", ")
+    )]
+    SeveralProjects {
+        /// What was looked for.
+        service: String,
+        /// The projects.
+        projects: Vec<String>,
+    },
+    /// A container's main process is not one of this machine.
+    #[error(
+        "the container {name} has process {pid} for its main one, which is not among those seen \
+         here: its engine runs in another machine or another pid namespace"
+    )]
+    Elsewhere {
+        /// The container.
+        name: String,
+        /// The pid that the engine gave.
+        pid: u32,
+    },
+    /// The container engine did not tell.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The machine could not be looked at.
     #[error("could not {doing}{}", hint(.source))]
     Looking {
@@ -89,9 +127,14 @@ impl FindError {
 
     /// Whether what was being looked at went away meanwhile.
     pub(super) fn is_gone(&self) -> bool {
-        let Self::Looking { source, .. } = self else { return false };
-        source.kind() == io::ErrorKind::NotFound
-            || source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+        match self {
+            Self::Looking { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+                    || source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+            }
+            Self::Engine(EngineError::Said { status, .. }) => *status == 404,
+            _ => false,
+        }
     }
 }
 

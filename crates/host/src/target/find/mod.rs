@@ -1,13 +1,15 @@
-//! Targets found on the machine as it is: by pid, process name, cgroup, systemd unit.
+//! Targets found on the machine as it is: by pid, process name, cgroup, systemd unit, container.
 //!
 //! Each finder gives every instance that answers to what was asked, in a stable order, and never
 //! none: nothing found is an error that says what there is instead. What is found says where to
 //! look; whether it may be acted upon is for [`crate::protected`].
 
+mod containers;
 mod error;
 mod groups;
 mod processes;
 
+pub use containers::{by_compose_service, by_container, by_label};
 pub use error::FindError;
 pub use groups::{by_cgroup, by_unit};
 pub use processes::{by_pid, by_process_name};

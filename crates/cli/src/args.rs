@@ -28,8 +28,13 @@ pub(crate) enum Command {
     Check(Check),
     /// Start, stop and look at the built-in lab
     Lab(Lab),
+    /// Undo what a run that died has left, also after a reboot
+    Heal(Heal),
     /// Tell what this machine can do, and what is missing
     Doctor(Doctor),
+    /// Undo what a run leaves when it dies (started by the run)
+    #[command(hide = true)]
+    Guardian(Guardian),
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,4 +139,18 @@ pub(crate) struct Doctor {
     /// Print the table as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Heal {
+    /// Change nothing: list what is open, also of runs that go on, and exit 5 if there is anything
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Guardian {
+    /// The journal of the process to stand guard for
+    #[arg(value_name = "JOURNAL")]
+    pub(crate) journal: PathBuf,
 }

@@ -7,6 +7,8 @@ mod args;
 mod doctor;
 mod exit;
 mod experiments;
+mod guardian;
+mod heal;
 mod inject;
 mod lab;
 mod progress;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Report(report) => report::report(&report),
         Command::Check(check) => experiments::check(&check),
         Command::Lab(lab) => lab::lab(lab.command),
+        Command::Heal(heal) => heal::heal(&heal),
+        Command::Guardian(guardian) => guardian::guardian(&guardian),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     done.unwrap_or_else(Failure::tell).into()

@@ -1,6 +1,5 @@
 //! What a fault records its undo with.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use temblor_event::clock::{now_ns, wall_unix_ns};
 use temblor_host::process::Identity;
 
+use super::book::Book;
 use super::guardian::Guardian;
 use super::journal::{Directory, Header, Journal, VERSION};
 use super::{Undo, Undoing as _, Undone, pid_namespace};
@@ -36,7 +36,8 @@ impl Guard {
     pub fn start(dir: &Path, guardian: Command, deadline: Duration) -> Result<Self> {
         let shared = Shared::new(dir, Some(deadline))?;
         let journal_path = {
-            let mut journal = shared.journal();
+            let mut book = shared.book();
+            let journal = book.journal();
             journal.begin().map_err(|e| not_written(dir, e))?;
             shared.directory.path().join(journal.file_name())
         };
@@ -65,7 +66,7 @@ impl Guard {
         self.shared.ensure_guarded()?;
         let id = self
             .shared
-            .journal()
+            .book()
             .record(undo.clone())
             .map_err(|e| not_written(self.shared.directory.path(), e))?;
         Ok(Entry { id, undo: Some(undo), shared: Arc::clone(&self.shared) })
@@ -132,11 +133,8 @@ impl Drop for Entry {
 #[derive(Debug)]
 struct Shared {
     directory: Directory,
-    journal: Mutex<Journal<Undo, Directory>>,
+    book: Mutex<Book<Undo, Directory>>,
     guardian: Mutex<Option<Guardian>>,
-    /// What was asked to be undone and is still on record: it could not be undone, or it is
-    /// covered by a later change.
-    waiting: Mutex<BTreeMap<u64, Undo>>,
     /// A process that this one forked has a copy of all this, which is not its to act on.
     owner_pid: u32,
 }
@@ -165,24 +163,19 @@ impl Shared {
             deadline_unix_ns: deadline.map(|d| unix_ns.saturating_add(nanoseconds(d))),
         };
         Ok(Self {
-            journal: Mutex::new(Journal::new(directory.clone(), name, header)),
+            book: Mutex::new(Book::new(Journal::new(directory.clone(), name, header))),
             directory,
             guardian: Mutex::new(None),
-            waiting: Mutex::new(BTreeMap::new()),
             owner_pid,
         })
     }
 
-    fn journal(&self) -> MutexGuard<'_, Journal<Undo, Directory>> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book<Undo, Directory>> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn guardian(&self) -> MutexGuard<'_, Option<Guardian>> {
         self.guardian.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Undo>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ensure_guarded(&self) -> Result<()> {
@@ -192,7 +185,10 @@ impl Shared {
             return Ok(());
         }
         let identity = guardian.start()?;
-        self.journal().guarded_by(identity).map_err(|e| not_written(self.directory.path(), e))
+        self.book()
+            .journal()
+            .guarded_by(identity)
+            .map_err(|e| not_written(self.directory.path(), e))
     }
 
     fn undo(&self, id: u64, undo: Undo) -> Result<Undone> {
@@ -200,36 +196,8 @@ impl Shared {
             return Ok(Undone::NotOurs("it is another process's to undo".into()));
         }
         let undone = undo.undo();
-        if !self.is_final(id, &undone) {
-            self.waiting().insert(id, undo);
-            return undone;
-        }
-        self.journal().done(id);
-        self.retry_waiting();
+        self.book().tried(id, undo, &undone);
         undone
-    }
-
-    /// Whether a change need not be looked at again. One that is not in place any more, although
-    /// we have not undone it, may be covered by a later one of ours.
-    fn is_final(&self, id: u64, undone: &Result<Undone>) -> bool {
-        match undone {
-            Ok(Undone::Restored) => true,
-            Ok(_) => !self.journal().is_covered(id),
-            Err(_) => false,
-        }
-    }
-
-    /// Tries what is waiting again, the last change first.
-    fn retry_waiting(&self) {
-        let mut waiting = self.waiting();
-        let ids: Vec<u64> = waiting.keys().rev().copied().collect();
-        for id in ids {
-            let Some(undo) = waiting.get(&id) else { continue };
-            if self.is_final(id, &undo.undo()) {
-                waiting.remove(&id);
-                self.journal().done(id);
-            }
-        }
     }
 }
 
@@ -238,8 +206,7 @@ impl Drop for Shared {
         if self.owner_pid != std::process::id() {
             return;
         }
-        self.retry_waiting();
-        let ended = self.journal().end();
+        let ended = self.book().end();
         // The guardian is told after the file is gone: then there is nothing for it to do.
         if let Some(guardian) = self.guardian().take() {
             guardian.release(ended);

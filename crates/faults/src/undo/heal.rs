@@ -48,8 +48,11 @@ impl OpenJournal {
     /// Whether there is something that only `temblor heal` sees to.
     #[must_use]
     pub fn needs_healing(&self) -> bool {
-        let something = !self.changes.is_empty() || !self.damage.is_empty();
-        something && !matches!(self.standing, Standing::Live { .. })
+        match self.standing {
+            Standing::Live { .. } => false,
+            Standing::Hidden => true,
+            _ => !self.changes.is_empty() || !self.damage.is_empty(),
+        }
     }
 }
 
@@ -81,6 +84,8 @@ pub enum Standing {
     Dead,
     /// It was written by processes that cannot be seen from here, in another pid namespace.
     Elsewhere,
+    /// This user may not read it.
+    Hidden,
     /// It cannot be read, or does not say whose it is.
     Unknown,
 }
@@ -98,12 +103,13 @@ pub fn open_journals(dir: &Path) -> Result<Vec<OpenJournal>> {
             Ok(parsed) => journals.push(describe(path, parsed)),
             // Finished meanwhile.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => journals.push(OpenJournal {
-                path,
-                standing: Standing::Unknown,
-                changes: Vec::new(),
-                damage: vec![e.to_string()],
-            }),
+            Err(e) => {
+                let (standing, damage) = match e.kind() {
+                    io::ErrorKind::PermissionDenied => (Standing::Hidden, Vec::new()),
+                    _ => (Standing::Unknown, vec![e.to_string()]),
+                };
+                journals.push(OpenJournal { path, standing, changes: Vec::new(), damage });
+            }
         }
     }
     Ok(journals)
@@ -132,6 +138,8 @@ pub enum HealOutcome {
         /// Seconds until the guardian ends it; none without a guardian.
         ends_in_s: Option<u64>,
     },
+    /// This user may not read it.
+    Hidden,
     /// It is still there, and why.
     Left(String),
 }
@@ -143,7 +151,7 @@ impl Healed {
         match &self.outcome {
             HealOutcome::Replayed(replayed) => replayed.finished,
             HealOutcome::Finished | HealOutcome::Live { .. } => true,
-            HealOutcome::Left(_) => false,
+            HealOutcome::Hidden | HealOutcome::Left(_) => false,
         }
     }
 }
@@ -172,6 +180,7 @@ fn heal_one(path: &Path) -> HealOutcome {
         let parsed: Parsed<Undo> = match look(path) {
             Ok(parsed) => parsed,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return HealOutcome::Finished,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return HealOutcome::Hidden,
             Err(e) => return HealOutcome::Left(e.to_string()),
         };
         match standing(&parsed) {
@@ -187,7 +196,9 @@ fn heal_one(path: &Path) -> HealOutcome {
                     "it is of another pid namespace: heal it from there, or after a reboot".into(),
                 );
             }
-            Standing::Unknown => return HealOutcome::Left(parsed.damage.join("; ")),
+            Standing::Unknown | Standing::Hidden => {
+                return HealOutcome::Left(parsed.damage.join("; "));
+            }
             Standing::Dead => break,
         }
     }

@@ -6,6 +6,7 @@
 //! when this one dies or the deadline passes, `temblor heal` when both are dead, also after a
 //! reboot.
 
+mod book;
 mod control_file;
 mod device_limit;
 mod file;
@@ -16,6 +17,8 @@ mod heal;
 mod journal;
 mod move_back;
 mod process;
+#[cfg(test)]
+mod properties;
 mod replay;
 pub(crate) mod thaw;
 

@@ -135,11 +135,10 @@ fn decode<U: DeserializeOwned>(text: &[u8]) -> Result<Line<U>, String> {
     let text = std::str::from_utf8(text).map_err(|_| spoilt())?;
     let rest = text.strip_prefix(BEFORE_SUM).ok_or_else(spoilt)?;
     let (sum, rest) = rest.split_at_checked(SUM_DIGITS).ok_or_else(spoilt)?;
-    let sum = u32::from_str_radix(sum, 16).map_err(|_| spoilt())?;
     let body = rest
         .strip_prefix(AFTER_SUM)
         .and_then(|rest| rest.strip_suffix('}'))
-        .filter(|body| crc32fast::hash(body.as_bytes()) == sum)
+        .filter(|body| format!("{:08x}", crc32fast::hash(body.as_bytes())) == sum)
         .ok_or_else(spoilt)?;
     // Whole, and yet not to be understood: a newer version wrote it.
     serde_json::from_str(body).map_err(|e| format!("is of a kind that is not known here: {e}"))

@@ -10,7 +10,9 @@ mod store;
 mod writer;
 
 pub(super) use line::{Header, Line, Parsed, VERSION, encode, parse};
-pub(super) use store::{Directory, check_file, is_at, lock};
+#[cfg(test)]
+pub(super) use store::LogFile;
+pub(super) use store::{Directory, Store, check_file, is_at, lock};
 pub(super) use writer::Journal;
 
 /// How the name of a journal ends.

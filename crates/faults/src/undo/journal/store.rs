@@ -53,21 +53,25 @@ pub(crate) struct Directory {
 impl Directory {
     /// Makes the directory where it is not there, for its owner only.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        // Absolute, because a guardian leaves the directory it was started in.
-        let directory = Self { path: fs::canonicalize(path)? };
-        directory.check()?;
-        Ok(directory)
+        for _ in 0..TRIES {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            if let Some(directory) = Self::find(path)? {
+                return Ok(directory);
+            }
+        }
+        Err(io::Error::other("the directory vanishes again and again"))
     }
 
     /// A directory as it is, if it is there.
     pub(crate) fn find(path: &Path) -> io::Result<Option<Self>> {
-        match fs::canonicalize(path) {
-            Ok(path) => {
-                let directory = Self { path };
-                directory.check()?;
-                Ok(Some(directory))
-            }
+        // Absolute, because a guardian leaves the directory it was started in.
+        let found = fs::canonicalize(path).and_then(|path| {
+            let directory = Self { path };
+            directory.check()?;
+            Ok(directory)
+        });
+        match found {
+            Ok(directory) => Ok(Some(directory)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -80,7 +84,7 @@ impl Directory {
         let known = owner == 0 || owner == rustix::process::geteuid().as_raw();
         if !metadata.is_dir() || !known || metadata.mode() & OTHERS_WRITE != 0 {
             return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
+                io::ErrorKind::InvalidInput,
                 format!(
                     "{} must be a directory that nobody but root or its owner may write",
                     self.path.display()
@@ -161,7 +165,10 @@ pub(crate) fn check_file(file: &File) -> io::Result<()> {
     if metadata.is_file() && known && metadata.mode() & OTHERS_WRITE == 0 {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may have written it"))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "it is not obeyed, because others than root or its owner may have written it",
+    ))
 }
 
 /// Takes the lock of a file, waiting for at most this long; says whether it has it.

@@ -182,6 +182,31 @@ pub enum Refusal {
         /// The address.
         peer: Prefix,
     },
+    /// The target cannot be reached by anybody, so nobody's packets can be made worse.
+    #[error("{service} has no network interface that is up and has an address, but loopback")]
+    NoInterface {
+        /// The target.
+        service: String,
+    },
+    /// An interface has a queue that we could not restore exactly.
+    #[error(
+        "{interface} has the qdisc {qdisc}, which somebody else has put there and which could not \
+         be restored exactly: netem cannot be put in its place"
+    )]
+    ForeignQdisc {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        qdisc: String,
+    },
+    /// What was given as a domain name is none.
+    #[error("`{given}` {why}")]
+    NotADomain {
+        /// What was written.
+        given: String,
+        /// Why it is none.
+        why: &'static str,
+    },
     /// Neither an address nor a prefix.
     #[error("`{given}` is neither an IP address nor a prefix such as 10.0.0.0/24")]
     NotAnAddress {

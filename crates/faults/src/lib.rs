@@ -20,6 +20,7 @@ pub mod network;
 mod nft;
 pub mod process;
 pub mod resource;
+mod tc;
 pub mod undo;
 
 pub use error::{Error, Kind, Refusal};

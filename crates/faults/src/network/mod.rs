@@ -1,11 +1,14 @@
 //! Faults of the network between a target and others.
 
+pub mod netem;
 mod partition;
 mod prefix;
 mod queue;
 mod reset;
 mod shape;
 
+#[cfg(test)]
+pub(crate) use partition::empty_netns;
 pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer, trial};
 pub use prefix::Prefix;
 pub use reset::{EVERY_MAX, EVERY_MIN, Reset};

@@ -16,9 +16,11 @@ mod guardian;
 mod heal;
 mod journal;
 mod move_back;
+mod namespace;
 mod process;
 #[cfg(test)]
 mod properties;
+mod qdisc;
 mod replay;
 pub(crate) mod thaw;
 
@@ -34,6 +36,7 @@ pub use heal::{
 };
 pub use move_back::MoveBack;
 pub use process::{Continue, EndProcess};
+pub use qdisc::Qdisc;
 pub use replay::{Change, Replayed};
 pub use thaw::Thaw;
 
@@ -61,6 +64,8 @@ pub enum Undo {
     Thaw(Thaw),
     /// Soft limits of open files get their previous values back.
     FileLimits(FileLimits),
+    /// A queue, filters or an interface of ours are taken out of a network namespace.
+    Qdisc(Qdisc),
 }
 
 /// What became of an undoing.
@@ -104,6 +109,7 @@ impl Undo {
             Self::DeviceLimit(undo) => undo,
             Self::Thaw(undo) => undo,
             Self::FileLimits(undo) => undo,
+            Self::Qdisc(undo) => undo,
         }
     }
 }

@@ -46,8 +46,7 @@ use temblor_host::target::Target;
 
 pub(in crate::network) use check::{check_ends, is_shared};
 pub(in crate::network) use rules::{comment, ports, who};
-#[cfg(test)]
-pub(in crate::network) use trial::empty_netns;
+pub(crate) use trial::empty_netns;
 pub use trial::trial;
 
 use super::Prefix;
@@ -85,11 +84,11 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn cuts_out(self) -> bool {
+    pub(super) fn cuts_out(self) -> bool {
         matches!(self, Self::Both | Self::Out)
     }
 
-    fn cuts_in(self) -> bool {
+    pub(super) fn cuts_in(self) -> bool {
         matches!(self, Self::Both | Self::In)
     }
 

@@ -41,7 +41,7 @@ pub fn trial() -> Result<()> {
 }
 
 /// A namespace that only our handle keeps alive.
-pub(in crate::network) fn empty_netns() -> Result<Netns> {
+pub(crate) fn empty_netns() -> Result<Netns> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: CLONE_NEWNET leaves the file descriptor table shared; it moves this thread

@@ -3,6 +3,8 @@
 //! Framing and sockets are the netlink crates'; what is in a message is the caller's. Requests
 //! are few and answers come at once, so there is neither a queue nor an executor.
 
+mod attributes;
+
 use std::io;
 
 use netlink_packet_core::{
@@ -10,6 +12,8 @@ use netlink_packet_core::{
     NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
 use netlink_sys::{Socket, SocketAddr};
+
+pub(crate) use attributes::{Attributes, attribute, text};
 
 /// How often a dump is asked for again because the kernel's list changed while it was written.
 const DUMPS_MAX: usize = 8;

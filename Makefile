@@ -9,10 +9,14 @@ CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEMBLOR := $(TARGET_DIR)/release/temblor
 
-.PHONY: help setup build demo test lint fmt bench
+EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-pool redis nginx \
+	latency cascade
+
+.PHONY: help setup build demo test lint fmt bench chaos-all chaos-check chaos-logs \
+	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what building, testing and the demo need (Debian, Ubuntu)
 	@scripts/setup.sh
@@ -22,6 +26,20 @@ build: ## Build the programs, optimised
 
 demo: setup build ## Start the lab, take its database's network away, write the report, take the lab down
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/demo.sh
+
+$(EXPERIMENTS:%=chaos-%): chaos-%: setup build
+	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos.sh $*
+
+chaos-all: setup build ## Run the ten experiments one after the other, with a summary (make chaos-NAME runs one)
+	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos.sh $(EXPERIMENTS)
+
+chaos-check: build ## Check the experiments, the machine, and that nothing is left of a run that died
+	@$(TEMBLOR) check $(EXPERIMENTS)
+	@$(SUDO) $(TEMBLOR) doctor
+	@$(SUDO) $(TEMBLOR) heal --check
+
+chaos-logs: ## Show the end of each lab service's log, and where the runs are
+	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos-logs.sh
 
 # The programs are built as the user and tested as root: what needs root is most of what there is.
 test: setup ## Run every test, those that need root and real servers included

@@ -100,8 +100,11 @@ pub(crate) struct Report {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// Experiments: names of built-in ones, or files
-    #[arg(value_name = "EXPERIMENT", required = true)]
+    #[arg(value_name = "EXPERIMENT", required_unless_present = "schema")]
     pub(crate) experiments: Vec<String>,
+    /// Print the JSON Schema of experiment files
+    #[arg(long, conflicts_with = "experiments")]
+    pub(crate) schema: bool,
 }
 
 #[derive(Debug, clap::Args)]

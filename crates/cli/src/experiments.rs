@@ -11,8 +11,18 @@ use crate::exit::{Exit, Failure};
 use crate::terminal;
 
 /// The experiments that come with the program: the files of `experiments/`.
-const BUILT_IN: &[(&str, &str)] =
-    &[("network-partition", include_str!("../../../experiments/network-partition.yaml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("db-death", include_str!("../../../experiments/db-death.yaml")),
+    ("network-partition", include_str!("../../../experiments/network-partition.yaml")),
+    ("oom-kill", include_str!("../../../experiments/oom-kill.yaml")),
+    ("cpu-throttle", include_str!("../../../experiments/cpu-throttle.yaml")),
+    ("disk-io", include_str!("../../../experiments/disk-io.yaml")),
+    ("conn-pool", include_str!("../../../experiments/conn-pool.yaml")),
+    ("redis", include_str!("../../../experiments/redis.yaml")),
+    ("nginx", include_str!("../../../experiments/nginx.yaml")),
+    ("latency", include_str!("../../../experiments/latency.yaml")),
+    ("cascade", include_str!("../../../experiments/cascade.yaml")),
+];
 
 /// The longest experiment that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -77,6 +87,10 @@ fn lab_services() -> Option<Vec<String>> {
 
 /// `temblor check`: says of each file whether it could be run.
 pub(crate) fn check(args: &Check) -> Result<Exit, Failure> {
+    if args.schema {
+        terminal::print(&format!("{:#}", temblor_plan::schema()));
+        return Ok(Exit::Pass);
+    }
     let mut worst = Exit::Pass;
     for name in &args.experiments {
         match load(name) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use temblor_event::TargetSeen;
+use temblor_host::engine::Engine;
 use temblor_host::netns::Netns;
 use temblor_host::protected;
 use temblor_host::target::{Target, find, pick};
@@ -162,9 +163,10 @@ fn find(alias: &str, how: &Find, lab: Option<&LabState>) -> Result<Vec<Target>, 
         Find::Process(name) => find::by_process_name(name),
         Find::Cgroup(path) => find::by_cgroup(path),
         Find::Unit(name) => find::by_unit(name),
-        Find::Container(_) | Find::Label(_) | Find::Compose { .. } => {
-            let why = format!("the target \"{alias}\" is a container, which cannot be found yet");
-            return Err(RunnerError::Input(why));
+        Find::Container(name) => find::by_container(&engine(alias)?, name),
+        Find::Label(label) => find::by_label(&engine(alias)?, label),
+        Find::Compose { service, project } => {
+            find::by_compose_service(&engine(alias)?, service, project.as_deref())
         }
     };
     found.map_err(|error| {
@@ -192,4 +194,11 @@ fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, 
 
 fn lab_failed(error: temblor_lab::Error) -> RunnerError {
     RunnerError::failed("the lab's services could not be looked up")(error.into())
+}
+
+/// The container engine of this machine.
+fn engine(alias: &str) -> Result<Engine, RunnerError> {
+    Engine::from_environment().map_err(|error| {
+        RunnerError::Input(format!("the target \"{alias}\" is a container: {}", chain(&error)))
+    })
 }

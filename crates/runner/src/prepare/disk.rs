@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use temblor_faults::disk::{BlockDevice, DeviceAsked, Fill, Mark, Place, Throttle};
+use temblor_faults::disk::{
+    BlockDevice, DeviceAsked, Fill, Fsync, Mark, Place, SyncError, Throttle,
+};
 use temblor_host::target::Target;
 
 use super::Faults;
@@ -36,6 +38,18 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
                     mark,
                     root_filesystem: values.flag("rootFilesystem"),
                 })
+            })
+        }
+        "disk.fsync" => {
+            let fail = match values.text("fail") {
+                Some("EIO") => Some(SyncError::Eio),
+                Some("ENOSPC") => Some(SyncError::Enospc),
+                Some("EDQUOT") => Some(SyncError::Edquot),
+                _ => None,
+            };
+            let share = values.number("share").unwrap_or(1.0);
+            values.on_each(|target| {
+                Ok(Fsync { target, delay: values.duration("delay"), fail, share })
             })
         }
         _ => Err(values.unknown()),

@@ -1,7 +1,9 @@
 //! From a fault of the plan to faults that can be put in place: one for each instance of its
 //! target. Nothing is changed here; what can be refused is refused.
 
+mod cpu;
 mod disk;
+mod engine;
 mod network;
 mod process;
 mod resource;
@@ -28,6 +30,7 @@ pub(crate) fn prepare(
     let made = match planned.name().split_once('.') {
         Some(("network", _)) => network::prepare(&values),
         Some(("process", _)) => process::prepare(&values),
+        Some(("cpu", _)) => cpu::prepare(&values),
         Some(("disk", _)) => disk::prepare(&values),
         Some(("resource", _)) => resource::prepare(&values),
         _ => Err(values.unknown()),

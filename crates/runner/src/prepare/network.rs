@@ -1,6 +1,6 @@
 //! The network's faults.
 
-use temblor_faults::network::{Action, Direction, Partition, Reset};
+use temblor_faults::network::{Action, Direction, Dose, Partition, Reset, Shape};
 
 use super::Faults;
 use super::values::Values;
@@ -10,8 +10,44 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
     match values.name() {
         "network.partition" => partition(values),
         "network.reset" => reset(values),
+        "network.latency" => {
+            let delay = values.duration("delay").ok_or_else(|| values.lacks("delay"))?;
+            let jitter = values.duration("jitter").unwrap_or_default();
+            shape(values, Dose::Latency { delay, jitter })
+        }
+        "network.loss" => shape(values, Dose::Loss { share: share(values)? }),
+        "network.duplicate" => shape(values, Dose::Duplicate { share: share(values)? }),
+        "network.reorder" => {
+            let delay = values.duration("delay").ok_or_else(|| values.lacks("delay"))?;
+            shape(values, Dose::Reorder { share: share(values)?, delay })
+        }
+        "network.corrupt" => shape(values, Dose::Corrupt { share: share(values)? }),
+        "network.bandwidth" => {
+            let bytes_per_second = values.count("rate").ok_or_else(|| values.lacks("rate"))?;
+            shape(values, Dose::Bandwidth { bytes_per_second })
+        }
         _ => Err(values.unknown()),
     }
+}
+
+fn share(values: &Values<'_>) -> Result<f64, RunnerError> {
+    values.number("share").ok_or_else(|| values.lacks("share"))
+}
+
+fn shape(values: &Values<'_>, dose: Dose) -> Result<Faults, RunnerError> {
+    let to = values.peers("to")?;
+    let mut faults = Faults::new();
+    for from in values.targets("from")? {
+        faults.push(Box::new(Shape {
+            from: from.clone(),
+            to: to.clone(),
+            ports: values.ports("ports"),
+            direction: direction(values),
+            dose,
+            seed: Some(values.seed),
+        }));
+    }
+    Ok(faults)
 }
 
 fn direction(values: &Values<'_>) -> Direction {

@@ -10,7 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use exchange_api::{ApiError, ErrorCode};
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -110,10 +110,29 @@ async fn measure(State(metrics): State<HttpMetrics>, request: Request, next: Nex
         Method::HEAD => "HEAD",
         _ => "other",
     };
+    let in_flight = (route != "/metrics").then(|| InFlight::new(&metrics.in_flight));
     let response = next.run(request).await;
+    drop(in_flight);
     metrics.duration.with_label_values(&[method, &route]).observe(started.elapsed().as_secs_f64());
     metrics.requests.with_label_values(&[method, &route, response.status().as_str()]).inc();
     response
+}
+
+/// Counts a request while its answer is not there; also one whose client went away, for which the
+/// answer never comes.
+struct InFlight(IntGauge);
+
+impl InFlight {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The answer to `/metrics`.

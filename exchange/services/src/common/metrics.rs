@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 use super::clock::monotonic;
@@ -22,6 +23,8 @@ pub struct HttpMetrics {
     pub requests: IntCounterVec,
     /// From the request's head to the answer's.
     pub duration: HistogramVec,
+    /// Requests that wait for their answer, scrapes left out.
+    pub in_flight: IntGauge,
     uptime: Gauge,
     started: Instant,
 }
@@ -44,11 +47,16 @@ impl HttpMetrics {
             .buckets(DURATION_BUCKETS.to_vec()),
             &["method", "route"],
         )?;
+        let in_flight = IntGauge::new(
+            "http_requests_in_flight",
+            "HTTP requests whose answer is not there yet; scrapes are left out.",
+        )?;
         let uptime = Gauge::new("service_uptime_seconds", "Time since the service started.")?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
+        registry.register(Box::new(in_flight.clone()))?;
         registry.register(Box::new(uptime.clone()))?;
-        Ok(Self { requests, duration, uptime, started: monotonic() })
+        Ok(Self { requests, duration, in_flight, uptime, started: monotonic() })
     }
 
     /// Brings the uptime up to date; called before each scrape.

@@ -20,6 +20,7 @@ pub mod network;
 mod nft;
 pub mod process;
 pub mod resource;
+pub mod stressor;
 mod tc;
 pub mod undo;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use kept::{BOUND, Kept, guard, possible, within};
 use temblor_event::Effect;
-use temblor_faults::cpu::{Amount, Quota};
+use temblor_faults::cpu::{Amount, Quota, Stress};
 use temblor_faults::{Fault, Injected};
 use temblor_host::target::Target;
 
@@ -148,7 +148,7 @@ fn a_target_that_shares_its_group_is_moved_and_comes_back() {
     let fault = Quota { target: kept.processes(vec![busy]), to: Amount::Cpus(0.1) };
     assert!(fault.plan()[0].what.contains("since it shares its own"), "{:?}", fault.plan());
     let mut fault = fault.inject(&guard()).unwrap();
-    assert!(cgroup(busy).contains("/temblor-"), "{}", cgroup(busy));
+    assert_ne!(cgroup(busy), home);
     assert_eq!(cgroup(other), home, "the other one stays");
     assert_eq!(limits(&kept), before, "and so do the limits that they share");
     assert!(within(BOUND, || fault.effect().unwrap().count > 0), "its child is throttled");
@@ -186,4 +186,82 @@ fn doses_that_cannot_be_are_refused_with_a_sentence() {
     let nobody = Target { pids: vec![u32::MAX], ..kept.processes(vec![]) };
     let error = Quota { target: nobody, to: Amount::Share(0.5) }.check().unwrap_err();
     assert!(error.to_string().contains("has no process now"), "{error}");
+}
+
+fn stress(target: Target, workers: Option<u32>, load: f64) -> Stress {
+    kept::set_stressor();
+    Stress { target, workers, load }
+}
+
+#[test]
+fn a_stressor_takes_processor_time_in_the_targets_group_and_ends() {
+    if !possible() {
+        return;
+    }
+    let mut kept = Kept::empty("stress");
+    if !possible_in(&kept) {
+        return;
+    }
+    let main = kept.start(SLEEP);
+    let fault = stress(kept.target(), Some(2), 0.5);
+    assert!(fault.plan()[0].what.contains("2 busy threads"), "{:?}", fault.plan());
+    let mut fault = fault.inject(&guard()).unwrap();
+    let cpu = |pid: &u32| {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let of = |name: &str| groups.lines().find(|line| line.contains(name));
+        of(":cpu:").or_else(|| of(":cpu,")).or_else(|| of("0::")).unwrap().to_owned()
+    };
+    let stressor = kept.group.processes().into_iter().find(|pid| *pid != main).unwrap();
+    assert_eq!(cpu(&stressor), cpu(&main));
+    // Another fault does not take it for one of the target's.
+    let kill = temblor_faults::process::Kill {
+        target: kept.target(),
+        signal: temblor_faults::process::Signo::KILL,
+        all: true,
+    };
+    assert!(!kill.plan()[0].what.contains(&stressor.to_string()), "{:?}", kill.plan());
+    assert!(within(BOUND, || fault.effect().unwrap().count >= 100));
+    fault.set_level(0.0).unwrap();
+    let took = || {
+        std::thread::park_timeout(Duration::from_millis(20));
+        fs::read_to_string(format!("/proc/{stressor}/stat")).unwrap()
+    };
+    assert!(within(BOUND, || took() == took()), "it rests");
+    fault.set_level(1.0).unwrap();
+    assert!(revert(fault).count >= 100);
+    assert_eq!(kept.group.processes(), [main]);
+    // Dropped half way it ends as well.
+    drop(stress(kept.target(), None, 1.0).inject(&guard()).unwrap());
+    assert_eq!(kept.group.processes(), [main]);
+    // By its processes, which share their group with others.
+    let other = kept.start(SLEEP);
+    let home = cpu(&main);
+    let mut fault = stress(kept.processes(vec![main]), None, 1.0).inject(&guard()).unwrap();
+    assert!(cpu(&main) != home && cpu(&other) == home);
+    assert!(within(BOUND, || fault.effect().unwrap().count > 0));
+    revert(fault);
+    assert_eq!(cpu(&main), home);
+}
+
+#[test]
+fn workers_and_loads_that_cannot_be_are_refused_with_a_sentence() {
+    if !possible() {
+        return;
+    }
+    let mut kept = Kept::empty("load");
+    if !possible_in(&kept) {
+        return;
+    }
+    kept.start(SLEEP);
+    for (workers, load, expected) in [
+        (Some(0), 1.0, "0 workers are not between 1 and 1024"),
+        (Some(1025), 1.0, "1025 workers are not between 1 and 1024"),
+        (None, 0.0, "a load of 0 for each worker is not between 0"),
+        (None, 1.01, "a load of 1.01 for each worker"),
+        (None, f64::NAN, "a load of NaN for each worker"),
+    ] {
+        let error = stress(kept.target(), workers, load).check().unwrap_err();
+        assert_eq!(error.kind(), temblor_faults::Kind::Input);
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
 }

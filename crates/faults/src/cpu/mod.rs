@@ -3,7 +3,9 @@
 mod limit;
 mod quota;
 mod refusal;
+mod stress;
 mod throttled;
 
 pub use quota::{Amount, Quota};
 pub use refusal::CpuRefusal;
+pub use stress::Stress;

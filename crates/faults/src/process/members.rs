@@ -10,6 +10,7 @@ use temblor_host::target::{Origin, Target};
 
 use super::ProcessRefusal;
 use super::stat::Stat;
+use crate::stressor;
 
 /// How deep groups below a target's are looked for.
 const DEPTH_MAX: u32 = 8;
@@ -56,7 +57,9 @@ impl Roll {
     /// parent are left out.
     pub(crate) fn members(&self) -> Vec<u32> {
         let found = if self.by_group { in_all(&self.dirs) } else { with_descendants(&self.first) };
-        let lives = |pid: &u32| Stat::of(*pid).is_some_and(|stat| !stat.has_ended());
+        let lives = |pid: &u32| {
+            !stressor::is_ours(*pid) && Stat::of(*pid).is_some_and(|stat| !stat.has_ended())
+        };
         found.into_iter().filter(lives).collect()
     }
 
@@ -98,8 +101,8 @@ impl Roll {
         (0..LOOKS_MAX).any(|_| {
             let inside = processes_in(dir);
             let all = self.members();
-            let ended = |pid| Stat::of(pid).is_none_or(Stat::has_ended);
-            inside.iter().all(|pid| all.contains(pid) || ended(*pid))
+            let nobody = |pid| stressor::is_ours(pid) || Stat::of(pid).is_none_or(Stat::has_ended);
+            inside.iter().all(|pid| all.contains(pid) || nobody(*pid))
         })
     }
 

@@ -98,6 +98,34 @@ impl Place {
         }
     }
 
+    /// Where a process goes that is to be counted and limited as the target's main one is: that
+    /// one's own groups, which may lie below the limited one.
+    pub(crate) fn dirs(&self, target: &Target, wanted: Wanted) -> Vec<PathBuf> {
+        let own = match self {
+            Self::Ours(dirs) => return dirs.clone(),
+            Self::Own(dir) => dir,
+        };
+        let cgroups = Cgroups::detect().ok();
+        let main = Roll::of(target).main();
+        let now = cgroups.as_ref().zip(main).and_then(|(all, pid)| all.of_pid(pid).ok());
+        let is_counted = |h: &Hierarchy| {
+            let mut names = h.controllers.iter();
+            names.any(|c| c == wanted.controller || Some(c.as_str()) == wanted.counted_by)
+        };
+        let now = now.unwrap_or_default();
+        let mut dirs: Vec<PathBuf> = now
+            .iter()
+            // The limited group itself is in version 1 or in version 2.
+            .filter(|(h, dir)| is_counted(h) || dir.starts_with(own))
+            .map(|(_, dir)| dir.clone())
+            .collect();
+        // Between two lives it is in none: then it goes where the next one will be.
+        if !dirs.iter().any(|dir| dir.starts_with(own)) {
+            dirs = vec![own.clone()];
+        }
+        dirs
+    }
+
     /// What moving there would change.
     pub(crate) fn plan(&self, target: &Target) -> Option<PlannedChange> {
         let Self::Ours(dirs) = self else { return None };

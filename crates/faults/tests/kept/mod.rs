@@ -155,3 +155,12 @@ pub fn start(group: &Group, script: &str) -> Child {
     }
     command.spawn().unwrap()
 }
+
+/// Says where the stressor is: cargo builds it beside the tests.
+pub fn set_stressor() {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.parent().and_then(std::path::Path::parent).unwrap();
+    let stressor = built.join("examples/stressor");
+    assert!(stressor.exists(), "build it: cargo build -p temblor-faults --example stressor");
+    temblor_faults::stressor::set_program(stressor, Vec::new());
+}

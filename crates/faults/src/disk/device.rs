@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -211,6 +212,18 @@ pub(super) fn of_target(target: &Target) -> Result<BTreeMap<BlockDevice, String>
         return Err(DiskRefusal::TooManyDevices { service: service(), given: found.len() }.into());
     }
     Ok(found)
+}
+
+/// The disk behind a directory that this process holds open.
+pub(super) fn of_directory(dir: &OwnedFd, words: &str) -> Result<BlockDevice, NotADevice> {
+    let absent = |source: io::Error| NotADevice::Absent { path: words.into(), source };
+    let stat = rustix::fs::fstat(dir).map_err(|e| absent(e.into()))?;
+    let info =
+        fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.as_raw_fd())).map_err(absent)?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    let mounts = mounts::of("thread-self").map_err(absent)?;
+    let mount = mounts.iter().find(|mount| Some(mount.id) == id);
+    BlockDevice::of_stat(&stat, Path::new(words), mount)
 }
 
 /// A file that a process has open.

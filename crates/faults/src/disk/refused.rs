@@ -187,4 +187,29 @@ pub enum DiskRefusal {
         /// The target.
         service: String,
     },
+    /// More or less than one fault takes.
+    #[error("`{what}` is {given}: it must be {min} to {max}")]
+    OutOfBounds {
+        /// The field.
+        what: &'static str,
+        /// What was given.
+        given: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// The workers' files would fill the disk.
+    #[error(
+        "the filesystem of {place} has {free} bytes free, too few for the workers' files, which \
+         want {needed} and take a quarter of what is free: give fewer workers or a smaller block"
+    )]
+    NoRoom {
+        /// The directory.
+        place: String,
+        /// What is free.
+        free: u64,
+        /// What would have to be.
+        needed: u64,
+    },
 }

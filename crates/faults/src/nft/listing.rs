@@ -41,6 +41,13 @@ fn counter(rule: &str) -> Option<Counter> {
     Some(Counter { packets, bytes: words.next()?.parse().ok()? })
 }
 
+/// A chain of an `inet` table in the namespace of the calling thread, as nft lists it.
+pub(crate) fn chain_here(table: &str, chain: &str) -> Result<String> {
+    Context::new()?.run(&format!("list chain inet {table} {chain}")).map_err(|said| {
+        Error::Nftables { doing: format!("read the counters of the nftables table {table}"), said }
+    })
+}
+
 /// The names of the `inet` tables in a namespace that begin like ours.
 pub(crate) fn our_tables(netns: &Netns) -> Result<Vec<String>> {
     in_namespace(netns, list_ours)

@@ -136,6 +136,18 @@ impl Account {
         (given_back - passed as f64).max(0.0)
     }
 
+    /// How many bytes have gone on, a direction each.
+    pub(super) fn bytes_passed(&self, counters: &[Counter]) -> Vec<u64> {
+        let passed = |way| {
+            let numbered = self.parts.iter().zip(counters);
+            numbered
+                .filter(|(part, _)| part.way == way && part.counts == Counts::Passed)
+                .map(|(_, counter)| counter.bytes)
+                .sum()
+        };
+        self.ways.iter().map(|way| passed(*way)).collect()
+    }
+
     fn packets(&self, reading: &Reading, which: impl Fn(&Part) -> bool) -> u64 {
         let numbered = self.parts.iter().zip(&reading.counters);
         numbered.filter(|(part, _)| which(part)).map(|(_, counter)| counter.packets).sum()

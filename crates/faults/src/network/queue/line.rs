@@ -45,6 +45,8 @@ pub(super) struct Tally {
     pub(super) overflowed: u64,
     /// Those that were let through because too many were held.
     pub(super) let_through: u64,
+    /// Since when something has been held all the time.
+    pub(super) busy_since_ns: Option<u64>,
 }
 
 /// The packets of one direction.
@@ -117,7 +119,7 @@ impl Line {
     fn fate(&mut self, now_ns: u64, packet: u32, bytes: u32) -> Fate {
         match self.dose {
             None if self.is_empty() || !self.in_order => Fate::Pass,
-            None => self.hold(self.last_due_ns.max(now_ns), packet, bytes),
+            None => self.hold(now_ns, self.last_due_ns.max(now_ns), packet, bytes),
             Some(Dose::Latency { delay, jitter }) => {
                 let delay_ns = nanoseconds(delay);
                 let jitter_ns = nanoseconds(jitter);
@@ -129,7 +131,7 @@ impl Line {
                 };
                 // Nothing overtakes: a wire whose delay wavers is still one wire.
                 self.last_due_ns = self.last_due_ns.max(now_ns + ns);
-                self.hold(self.last_due_ns, packet, bytes)
+                self.hold(now_ns, self.last_due_ns, packet, bytes)
             }
             Some(Dose::Loss { share }) => self.by_chance(share, Fate::Lose),
             Some(Dose::Duplicate { share }) => self.by_chance(share, Fate::Double),
@@ -139,7 +141,7 @@ impl Line {
             }
             Some(Dose::Reorder { share, delay }) => {
                 if self.rng.random_bool(share.clamp(0.0, 1.0)) {
-                    self.hold(now_ns + nanoseconds(delay), packet, bytes)
+                    self.hold(now_ns, now_ns + nanoseconds(delay), packet, bytes)
                 } else {
                     Fate::Pass
                 }
@@ -168,13 +170,16 @@ impl Line {
         }
         self.free_ns = begins_ns.saturating_add(takes(bytes.into()));
         self.last_due_ns = self.last_due_ns.max(self.free_ns);
-        self.hold(self.last_due_ns, packet, bytes)
+        self.hold(now_ns, self.last_due_ns, packet, bytes)
     }
 
-    fn hold(&mut self, due_ns: u64, packet: u32, bytes: u32) -> Fate {
+    fn hold(&mut self, now_ns: u64, due_ns: u64, packet: u32, bytes: u32) -> Fate {
         if self.held.len() >= HELD_MAX || self.held_bytes + u64::from(bytes) > HELD_BYTES_MAX {
             self.tally.let_through += 1;
             return Fate::Pass;
+        }
+        if self.held.is_empty() {
+            self.tally.busy_since_ns = Some(now_ns);
         }
         self.order += 1;
         self.held_bytes += u64::from(bytes);
@@ -189,6 +194,9 @@ impl Line {
         }
         let Reverse((_, _, packet, bytes)) = self.held.pop()?;
         self.held_bytes -= u64::from(bytes);
+        if self.held.is_empty() {
+            self.tally.busy_since_ns = None;
+        }
         Some(packet)
     }
 

@@ -35,14 +35,19 @@ mod rules;
 mod socket;
 mod worker;
 
+pub(super) use effect::share_within;
+pub(super) use worker::be_punctual;
+
 use temblor_event::Effect;
 use temblor_event::clock::now_ns;
 
 use self::effect::{Account, Reading};
 use self::rules::{Counts, Part, Way};
 use self::worker::Worker;
+use super::shape::{EchoIds, Echoes, Flow};
 use super::{Dose, Shape};
-use crate::nft::{OwnedTable, listing, next_name};
+use crate::nft::listing::{self, Counter};
+use crate::nft::{OwnedTable, next_name};
 use crate::{Described, Error, Injected, PlannedChange, Result, Reverted};
 
 const UNDONE_BY: &str = "the kernel, when the table's owner closes its socket";
@@ -77,7 +82,8 @@ pub(super) fn apply(shape: &Shape) -> Result<Box<dyn Injected>> {
     let began_ns = now_ns();
     // The queues come first: nothing is ever handed to nobody.
     let worker = Worker::start(&shape.from.netns, ways.len(), shape.dose, seed)?;
-    let table = make_table(shape, &parts, &ways, worker.queues())?;
+    let echo_ids = is_seen_by_echoes(&shape.dose).then(|| EchoIds::from_seed(seed));
+    let table = make_table(shape, &parts, &ways, echo_ids, worker.queues())?;
     let ended_ns = now_ns();
     let mut dose = shape.words();
     dose.insert("seed".into(), seed.to_string());
@@ -102,7 +108,26 @@ pub(super) fn apply(shape: &Shape) -> Result<Box<dyn Injected>> {
         parts: Vec::new(),
         doses: Vec::new(),
     };
+    let echoes = echo_ids
+        .map(|ids| {
+            let from = &shape.from;
+            let trips = account.ways.len() as u32;
+            let echoes = Echoes::start(&from.netns, &from.service, &shape.to, ids, trips)?;
+            echoes.begin(Some(&shape.dose));
+            Ok::<_, Error>(echoes)
+        })
+        .transpose()?;
+    let flow = matches!(shape.dose, Dose::Bandwidth { .. })
+        .then(|| {
+            let (name, counted) = (table.name().to_owned(), account.clone());
+            let read = move || Ok(counted.bytes_passed(&counters_here(&name, &counted)?));
+            let ways = account.ways.iter().map(|way| way.word()).collect();
+            Flow::start(&shape.from.netns, ways, read, worker.busy())
+        })
+        .transpose()?;
     Ok(Box::new(InPlace {
+        echoes,
+        flow,
         table,
         worker,
         account,
@@ -113,10 +138,36 @@ pub(super) fn apply(shape: &Shape) -> Result<Box<dyn Injected>> {
     }))
 }
 
-fn make_table(shape: &Shape, parts: &[Part], ways: &[Way], queues: &[u16]) -> Result<OwnedTable> {
+/// Whether echoes tell more of the dose than counters do.
+fn is_seen_by_echoes(dose: &Dose) -> bool {
+    matches!(dose, Dose::Latency { .. } | Dose::Reorder { .. } | Dose::Corrupt { .. })
+}
+
+/// The counters of a table in the namespace of the calling thread.
+fn counters_here(name: &str, account: &Account) -> Result<Vec<Counter>> {
+    let chains = account.ways.iter().flat_map(|way| way.counting_chains());
+    let listing =
+        chains.map(|chain| listing::chain_here(name, chain)).collect::<Result<String>>()?;
+    counters(name, &listing, account)
+}
+
+fn counters(name: &str, listing: &str, account: &Account) -> Result<Vec<Counter>> {
+    listing::counters(listing, account.parts.len()).ok_or_else(|| Error::Nftables {
+        doing: format!("read the counters of the nftables table {name}"),
+        said: "its listing lacks rules that were put there".into(),
+    })
+}
+
+fn make_table(
+    shape: &Shape,
+    parts: &[Part],
+    ways: &[Way],
+    echo_ids: Option<EchoIds>,
+    queues: &[u16],
+) -> Result<OwnedTable> {
     let netns = &shape.from.netns;
     let name = next_name();
-    let commands = rules::table(shape, &name, parts, None, Some(queues));
+    let commands = rules::table(shape, &name, parts, echo_ids, Some(queues));
     match OwnedTable::create(netns, name, commands) {
         // The kernel knows no such statement: it says so by not finding it.
         Err(Error::Nftables { said, .. })
@@ -124,7 +175,7 @@ fn make_table(shape: &Shape, parts: &[Part], ways: &[Way], queues: &[u16]) -> Re
         other => return other,
     }
     let name = next_name();
-    let commands = rules::table(shape, &name, parts, None, None);
+    let commands = rules::table(shape, &name, parts, echo_ids, None);
     let rules: Vec<(&str, u16)> =
         ways.iter().map(|way| way.queue_chain()).zip(queues.iter().copied()).collect();
     let table = name.clone();
@@ -136,6 +187,9 @@ fn make_table(shape: &Shape, parts: &[Part], ways: &[Way], queues: &[u16]) -> Re
 /// A worse wire that is in place. The table goes before the queue: as long as packets are handed
 /// over, somebody takes them.
 struct InPlace {
+    /// Measure the dose, where counters do not tell it.
+    echoes: Option<Echoes>,
+    flow: Option<Flow>,
     table: OwnedTable,
     worker: Worker,
     account: Account,
@@ -154,12 +208,7 @@ impl InPlace {
         let chains: Vec<&str> =
             self.account.ways.iter().flat_map(|way| way.counting_chains()).collect();
         let listing = self.table.list_chains(&chains)?;
-        let counters = listing::counters(&listing, self.account.parts.len()).ok_or_else(|| {
-            Error::Nftables {
-                doing: format!("read the counters of the nftables table {}", self.table.name()),
-                said: "its listing lacks rules that were put there".into(),
-            }
-        })?;
+        let counters = counters(self.table.name(), &listing, &self.account)?;
         let after = self.given_back()?;
         let given_back = before.iter().zip(&after).map(|(a, b)| (a + b) as f64 / 2.0).collect();
         Ok(Reading { counters, given_back, tallies: self.worker.tallies()? })
@@ -190,7 +239,12 @@ impl Injected for InPlace {
         let now = self.read()?;
         (self.effect.count, self.effect.parts) = self.account.count(&now);
         self.effect.doses = match &self.level {
-            Some(dose) => self.account.doses(dose, &self.since, &now),
+            Some(dose) => {
+                let mut doses = self.account.doses(dose, &self.since, &now);
+                doses.extend(self.echoes.iter().flat_map(|echoes| echoes.doses(dose)));
+                doses.extend(self.flow.iter().flat_map(|flow| flow.doses(dose)));
+                doses
+            }
             None => Vec::new(),
         };
         Ok(self.effect.clone())
@@ -200,6 +254,12 @@ impl Injected for InPlace {
         let since = self.read()?;
         let dose = self.account.dose.at(level);
         self.worker.set_dose(dose)?;
+        if let Some(echoes) = &self.echoes {
+            echoes.begin(dose.as_ref());
+        }
+        if let Some(flow) = &self.flow {
+            flow.begin();
+        }
         self.level = dose;
         self.since = since;
         Ok(())
@@ -207,10 +267,11 @@ impl Injected for InPlace {
 
     fn revert(mut self: Box<Self>) -> Result<Reverted> {
         let effect_unread = self.effect().err().map(|e| e.to_string());
-        let Self { table, worker, effect, .. } = *self;
+        let Self { echoes, flow, table, worker, effect, .. } = *self;
         let (name, netns) = (table.name().to_owned(), table.netns().clone());
         let queues = worker.queues().to_vec();
         let began_ns = now_ns();
+        drop((echoes, flow));
         drop(table);
         drop(worker);
         let ended_ns = now_ns();

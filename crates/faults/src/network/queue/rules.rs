@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::super::partition::{ports, who};
+use crate::network::shape::EchoIds;
 use crate::network::{Direction, Dose, Peer, Shape};
 
 /// On the copies of packets that are sent again, so that they are known.
@@ -97,14 +98,6 @@ pub(super) struct Part {
     /// `out to postgres (10.0.0.5), ports 5432`.
     pub(super) name: String,
     pub(super) matched: String,
-}
-
-/// The numbers by which echo probes are known: those that go through the queue, and those that
-/// do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EchoIds {
-    pub(super) through: u16,
-    pub(super) beside: u16,
 }
 
 /// The rules with counters, in the order of their numbers.

@@ -109,6 +109,12 @@ impl Worker {
         Ok(lock(&self.shared.tallies).clone())
     }
 
+    /// For another thread: since when each direction has not been idle.
+    pub(super) fn busy(&self) -> impl Fn() -> Vec<Option<u64>> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || lock(&shared.tallies).iter().map(|tally| tally.busy_since_ns).collect()
+    }
+
     fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -306,7 +312,7 @@ fn carry_out(fd: BorrowedFd<'_>, fate: Fate, packet: &Packet<'_>, copies: Option
 
 /// Asks for the processor as soon as a packet's time has come. Where that is not allowed, packets
 /// wait their turn with everybody else's work.
-fn be_punctual() {
+pub(in crate::network) fn be_punctual() {
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
     let parameters = libc::sched_param { sched_priority: 1 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;

@@ -23,11 +23,11 @@ const COOKIE_AT: usize = 40;
 
 /// A connection as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Connection {
+pub(in crate::network) struct Connection {
     family: u8,
     /// What the kernel knows the socket by: ports, addresses, interface, cookie.
     id: [u8; ID_BYTES],
-    pub(super) peer: SocketAddr,
+    pub(in crate::network) peer: SocketAddr,
     /// Of the socket's file; 0 while no program has accepted the connection.
     pub(super) inode: u64,
 }
@@ -68,12 +68,12 @@ fn request(kind: u16, family: u8, states: u32, id: &[u8; ID_BYTES]) -> Raw {
 }
 
 /// `NETLINK_SOCK_DIAG` in the namespace of the calling thread.
-pub(super) fn open() -> io::Result<Netlink> {
+pub(in crate::network) fn open() -> io::Result<Netlink> {
     Netlink::open(libc::NETLINK_SOCK_DIAG)
 }
 
 /// The connections of a namespace that are established, over IPv4 and IPv6.
-pub(super) fn established(kernel: &mut Netlink) -> io::Result<Vec<Connection>> {
+pub(in crate::network) fn established(kernel: &mut Netlink) -> io::Result<Vec<Connection>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let answer = kernel.dump(&request(BY_FAMILY, family as u8, STATES, &[0; ID_BYTES]))?;

@@ -22,7 +22,7 @@
 //! makes a new one.
 
 mod counters;
-mod diag;
+pub(in crate::network) mod diag;
 mod round;
 
 use std::collections::BTreeMap;

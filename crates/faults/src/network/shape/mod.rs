@@ -14,6 +14,7 @@
 
 mod check;
 mod dose;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use crate::{Fault, Injected, PlannedChange, Result};
 
 pub use check::DELAY_MAX;
 pub use dose::Dose;
+pub(in crate::network) use witness::{EchoIds, Echoes, Flow};
 
 /// A worse wire between a target and its peers.
 #[derive(Debug, Clone)]

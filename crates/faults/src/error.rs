@@ -82,6 +82,9 @@ pub enum Refusal {
     /// A fault of the processor's.
     #[error(transparent)]
     Cpu(#[from] crate::cpu::CpuRefusal),
+    /// A fault of memory.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::MemoryRefusal),
     /// A fault on processes.
     #[error(transparent)]
     Process(#[from] crate::process::ProcessRefusal),

@@ -15,6 +15,7 @@ mod error;
 mod family;
 mod fault;
 mod injected;
+pub mod memory;
 mod netlink;
 pub mod network;
 mod nft;

@@ -17,18 +17,21 @@ impl OnRecord {
         Ok(())
     }
 
-    /// Undoes every change, the last first, and asks of each whether anything is left. One that
-    /// fails does not keep the others in place.
+    /// Undoes every change, the last first, and gives them to be asked whether anything is left.
+    /// One that fails does not keep the others in place, and it may be that it can only be undone
+    /// when they are: then it has been by the end.
     pub(crate) fn undo(mut self) -> Result<Vec<Undo>> {
-        let mut failed: Option<Error> = None;
+        let mut failed: Vec<(Undo, Error)> = Vec::new();
         let mut undone = Vec::new();
         while let Some(entry) = self.entries.pop() {
-            undone.extend(entry.recorded().cloned());
+            let Some(undo) = entry.recorded().cloned() else { continue };
             if let Err(error) = entry.undo() {
-                failed.get_or_insert(error);
+                failed.push((undo.clone(), error));
             }
+            undone.push(undo);
         }
-        failed.map_or(Ok(undone), Err)
+        let still = failed.into_iter().find(|(undo, _)| undo.is_open().unwrap_or(true));
+        still.map_or(Ok(undone), |(_, error)| Err(error))
     }
 }
 

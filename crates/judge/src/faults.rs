@@ -56,14 +56,15 @@ pub(crate) fn label(fault: &FaultResult, faults: &[FaultResult]) -> String {
     format!("{} ({})", fault.name, whom(fault))
 }
 
-/// `from api to db`, `postgres`; where nobody is named, the fault's number.
+/// `postgres`, `from api to db`; where nobody is named, the fault's number.
 pub(crate) fn whom(fault: &FaultResult) -> String {
+    if let Some(target) = fault.dose.get("target") {
+        return target.clone();
+    }
     match (fault.dose.get("from"), fault.dose.get("to")) {
         (Some(from), Some(to)) => format!("from {from} to {to}"),
-        (Some(from), None) => format!("from {from}"),
-        (None, Some(to)) => format!("to {to}"),
-        (None, None) if fault.services.is_empty() => format!("fault {}", fault.id),
-        (None, None) => fault.services.join(", "),
+        _ if fault.services.is_empty() => format!("fault {}", fault.id),
+        _ => fault.services.join(", "),
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A dose that names services under `from` and `to` is about the connections between them, in
 //! either direction. If only one of the two is a service that the run knows (the other an
-//! address, say), every connection of that service; if neither is, every connection. A dose with
-//! neither `from` nor `to` is about every connection of the targets that any of its words names:
-//! `target` → `postgres, redis`.
+//! address, say), every connection of that service; if neither is, every connection. `peers` is
+//! another word for `to`. A target that is named under any other word (`target`, `server`) stands
+//! in the place that the others leave free: a killed process' dose is about every connection of
+//! its service, that of a reset about those between `target` and `peers`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -31,11 +32,12 @@ impl Sides {
             names.filter_map(|name| resolve(name, log, &known)).collect()
         };
         let pair = |dose: &BTreeMap<String, String>| {
-            if dose.contains_key("from") || dose.contains_key("to") {
-                Pair { from: services(dose.get("from")), to: services(dose.get("to")) }
-            } else {
-                Pair { from: targets_named(log, dose), to: BTreeSet::new() }
-            }
+            let (mut from, mut to) = (services(dose.get("from")), services(dose.get("to")));
+            to.extend(services(dose.get("peers")));
+            let others = targets_named(log, dose);
+            let free = if from.is_empty() || !to.is_empty() { &mut from } else { &mut to };
+            free.extend(others);
+            Pair { from, to }
         };
         Self(log.injected.iter().map(|fault| pair(&fault.dose)).collect())
     }
@@ -76,7 +78,8 @@ impl Pair {
 /// Only targets: other words of a dose may be anything, such as the name of a signal.
 fn targets_named(log: &Log<'_>, dose: &BTreeMap<String, String>) -> BTreeSet<String> {
     let known = log.targets.iter().map(|target| target.service.clone()).collect();
-    let names = dose.values().flat_map(|text| text.split(',')).map(str::trim);
+    let others = dose.iter().filter(|(word, _)| !["from", "to", "peers"].contains(&word.as_str()));
+    let names = others.flat_map(|(_, text)| text.split(',')).map(str::trim);
     names.filter_map(|name| resolve(name, log, &known)).collect()
 }
 

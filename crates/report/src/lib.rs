@@ -131,6 +131,15 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
     Ok(judged.result)
 }
 
+/// Reads a run directory and judges it; nothing is written.
+///
+/// # Errors
+/// The directory is no run, or cannot be read.
+pub fn result(run_dir: &Path) -> Result<RunResult, ReportError> {
+    let recorded = Reader::open(run_dir)?.read_all()?;
+    Ok(judge(&recorded.events)?.result)
+}
+
 /// The JSON Schema of `result.json`.
 pub fn schema() -> Result<String, ReportError> {
     let mut text = serde_json::to_string_pretty(&schemars::schema_for!(RunResult))?;

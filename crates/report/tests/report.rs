@@ -207,6 +207,34 @@ fn html_holds_the_figures_and_their_plots() {
     assert_eq!(elements(&html).iter().filter(|e| e.name == "svg").count(), 12);
 }
 
+#[test]
+fn a_cascade_shows_its_faults_its_doses_and_its_services() {
+    let rendered = rendered(&sample::cascade());
+    let texts = texts(&rendered.html);
+    for expected in [
+        "Faults in place",
+        "Share of the dose in place",
+        "Services away",
+        "What was to be learnt",
+        "In which order do the services come back?",
+        "latency in",
+        "latency out",
+        "kill 2",
+        "✓ as asked",
+        "✗ off",
+        "+1.3 ms",
+        "1 MiB/s",
+        "well again",
+        "19.0 s",
+    ] {
+        assert!(texts.iter().any(|t| t == expected), "{expected:?} is not in the report");
+    }
+    // As the sample, with faults, levels and services.
+    assert_eq!(elements(&rendered.html).iter().filter(|e| e.name == "svg").count(), 18);
+    expect_file(Path::new("tests/golden/cascade.md"), &rendered.markdown);
+    elements(&rendered.junit);
+}
+
 /// The names that the vocabulary fixes: no text of a run can stand there.
 fn is_fixed(path: &[Step]) -> bool {
     let text = walk::text(path);
@@ -214,13 +242,24 @@ fn is_fixed(path: &[Step]) -> bool {
     text == "verdict"
         || (text.starts_with("phases.") && last == "role")
         || (text.starts_with("timeline.") && last == "kind")
+        || (text.starts_with("services.order.") && last == "step")
         || (text.contains(".condition.") && (last == "figure" || last == "op"))
 }
 
 #[test]
 fn whatever_changes_in_the_result_changes_in_every_format() {
+    every_leaf_is_shown(&sample::result(), 200);
+}
+
+/// Services, doses, levels and several faults are only there.
+#[test]
+fn whatever_changes_in_a_cascade_changes_in_every_format() {
+    every_leaf_is_shown(&sample::cascade().result, 250);
+}
+
+fn every_leaf_is_shown(result: &temblor_judge::RunResult, at_least: u32) {
     // Without the series every difference is one of what is written.
-    let result = walk::pruned(&serde_json::to_value(sample::result()).unwrap());
+    let result = walk::pruned(&serde_json::to_value(result).unwrap());
     let render = |value: &Value| {
         let result = serde_json::from_value(value.clone()).unwrap();
         rendered(&Judged { result, series: Series::default() })
@@ -263,7 +302,7 @@ fn whatever_changes_in_the_result_changes_in_every_format() {
         }
         changed += 1;
     }
-    assert!(changed > 200, "only {changed} leaves were changed");
+    assert!(changed > at_least, "only {changed} leaves were changed");
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn answer(from: &Sources<'_>) -> Vec<String> {
         .take(LINES_MAX)
         .map(|((service, peer, port), sum)| {
             format!(
-                "{service} → {peer}, port {port}: {} resets sent, {} received; {} attempts refused",
+                "{service} → {peer}, port {port}: resets: {} sent, {} received; attempts refused: {}",
                 count(sum.sent),
                 count(sum.received),
                 count(sum.refused)

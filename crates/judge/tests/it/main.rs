@@ -1,10 +1,14 @@
 //! The judge on made-up runs, of which every answer is known beforehand.
 
+mod answers;
+mod at_once;
 mod detection;
 mod evidence;
 mod good_run;
+mod killed_run;
 mod ledger;
 mod properties;
 mod recovery;
+mod services;
 mod steady;
 mod verdict;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use temblor_event::{
     Aborted, Body, CheckResult, Connection, Cost, CounterRead, CounterWhen, Effect, Event,
-    FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LoadFinished,
-    LoadSecond, OrderOutcome, Outcome, PhaseMark, PhaseRole, ProbeCost, ProbeLost, ProgramCost,
-    RetransmitKind, RunEnded, StoredRow, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
+    FaultAdjusted, FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows,
+    LoadFinished, LoadSecond, OrderOutcome, Outcome, PhaseMark, PhaseRole, ProbeCost, ProbeLost,
+    ProcessEnded, ProcessStarted, ProgramCost, Question, RetransmitKind, RunEnded, ServiceHealth,
+    StoredRow, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
 };
 use temblor_judge::{RunResult, Verdict, judge};
 
@@ -104,6 +105,15 @@ fn run_body() -> impl Strategy<Value = Body> {
         .into()),
         Just(Aborted { why: "enough".to_owned() }.into()),
         Just(RunEnded {}.into()),
+        (name(), any::<u32>())
+            .prop_map(|(service, pid)| { ProcessEnded { service, pid, how: None }.into() }),
+        (name(), prop::option::of(any::<u32>())).prop_map(|(service, restarts)| {
+            ProcessStarted { service, pid: 1, restarts }.into()
+        }),
+        (name(), any::<bool>()).prop_map(|(service, healthy)| {
+            ServiceHealth { service, healthy, source: "lab".to_owned() }.into()
+        }),
+        (0..3_u32, figure()).prop_map(|(id, level)| FaultAdjusted { id, level }.into()),
         (0..3_u32, name(), name(), time()).prop_map(|(id, from, to, began_ns)| {
             let dose = BTreeMap::from([("from".to_owned(), from), ("to".to_owned(), to)]);
             let (mechanism, undone_by) = (String::new(), String::new());
@@ -201,7 +211,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let body = prop_oneof![3 => run_body(), 2 => load_body(), 2 => tcp_body()];
     let event = (time(), body).prop_map(|(t_ns, body)| Event { t_ns, body });
     (time(), prop::collection::vec(event, 0..40)).prop_map(|(t_ns, mut events)| {
-        events.insert(0, Event::at(t_ns, started()));
+        let mut run = started();
+        let figures = temblor_event::Figure::ALL.iter().map(|figure| figure.name());
+        let words = ["services", "connections", "resets", "effect", "gauge a", "check a", "", "x"];
+        let answers = figures.chain(words).map(str::to_owned).collect();
+        run.learn = vec![Question { question: "all of it?".to_owned(), answers }];
+        events.insert(0, Event::at(t_ns, run));
         events
     })
 }

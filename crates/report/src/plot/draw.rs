@@ -311,7 +311,7 @@ impl Canvas<'_, '_> {
         let mut taken = 0;
         for (i, moment) in frame.moments.iter().enumerate() {
             let x = self.x(frame, moment.at);
-            let width = self.width(moment.label);
+            let width = self.width(&moment.label);
             let next = frame.moments.get(i + 1).map_or(i32::MAX, |m| self.x(frame, m.at));
             let right_end = i32::try_from(self.format.width).unwrap_or(i32::MAX).min(next) - GAP;
             let y = 4 + self.format.font / 2 + 2;
@@ -330,7 +330,7 @@ impl Canvas<'_, '_> {
             };
             let line = vec![(x, top), (x, bottom)];
             self.root.draw(&PathElement::new(line, moment.colour.stroke_width(3)))?;
-            self.text(moment.label, (at, y), anchor, VPos::Center, moment.colour)?;
+            self.text(&moment.label, (at, y), anchor, VPos::Center, moment.colour)?;
             taken = ends;
         }
         Ok(())

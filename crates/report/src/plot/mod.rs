@@ -8,7 +8,7 @@ mod panels;
 use plotters::style::RGBColor;
 use serde::Serialize;
 use temblor_event::PhaseRole;
-use temblor_judge::{RunResult, Series};
+use temblor_judge::{FaultResult, RunResult, Series};
 
 /// A plot, drawn twice: for wide and for narrow pages.
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ pub(crate) struct Legend {
 struct Panel {
     title: String,
     source: String,
-    legend: Vec<(&'static str, RGBColor)>,
+    legend: Vec<(String, RGBColor)>,
     content: Content,
 }
 
@@ -79,7 +79,7 @@ struct Shade {
 }
 
 struct Moment {
-    label: &'static str,
+    label: String,
     at: f64,
     colour: RGBColor,
 }
@@ -100,7 +100,7 @@ pub(crate) fn figures(result: &RunResult, series: &Series) -> Result<Vec<Figure>
                     .legend
                     .iter()
                     .map(|(label, colour)| Legend {
-                        label: (*label).to_owned(),
+                        label: label.clone(),
                         colour: palette::class(*colour),
                     })
                     .collect(),
@@ -143,23 +143,57 @@ fn frame(result: &RunResult, series: &Series) -> Frame {
     if to - from < 1e-3 {
         (from, to) = (from - 0.5, to + 0.5);
     }
-    let mut moments = Vec::new();
-    for fault in &result.faults {
-        moments.push(Moment {
-            label: "fault in",
-            at: fault.injected_seconds,
-            colour: palette::VERMILLION,
-        });
-        if let Some(at) = fault.reverted_seconds {
-            moments.push(Moment { label: "fault out", at, colour: palette::VERMILLION });
-        }
-    }
+    let inside = |m: &Moment| m.at.is_finite() && m.at >= from && m.at <= to;
+    let mut moments = faults(&result.faults);
+    moments.retain(inside);
+    moments.sort_by(|a, b| a.at.total_cmp(&b.at));
+    // The rows of the panel on faults have them all.
+    moments.truncate(MOMENTS_MAX - 1);
     let healed = result.faults.iter().filter_map(|f| f.reverted_seconds).reduce(f64::max);
     if let (Some(healed), Some(full)) = (healed, result.recovery_seconds.full) {
-        moments.push(Moment { label: "steady again", at: healed + full, colour: palette::GREEN });
+        let (label, at) = ("steady again".to_owned(), healed + full);
+        moments.extend(Some(Moment { label, at, colour: palette::GREEN }).filter(inside));
     }
-    moments.retain(|m| m.at.is_finite() && m.at >= from && m.at <= to);
-    moments.truncate(MOMENTS_MAX);
     moments.sort_by(|a, b| a.at.total_cmp(&b.at));
     Frame { from, to, phases, moments }
+}
+
+/// When faults came and went. One that was over at once has one moment; among several each is
+/// called by its own name, and by its number too where two share one.
+fn faults(faults: &[FaultResult]) -> Vec<Moment> {
+    let mut moments = Vec::new();
+    for fault in faults {
+        let name = called(fault, faults);
+        let mut add = |label: String, at| {
+            moments.push(Moment { label, at, colour: palette::VERMILLION });
+        };
+        if over_at_once(fault) {
+            add(name, fault.injected_seconds);
+            continue;
+        }
+        add(format!("{name} in"), fault.injected_seconds);
+        if let Some(at) = fault.reverted_seconds {
+            add(format!("{name} out"), at);
+        }
+    }
+    moments
+}
+
+/// What a fault is called where there is little room.
+fn called(fault: &FaultResult, faults: &[FaultResult]) -> String {
+    if faults.len() < 2 {
+        return "fault".to_owned();
+    }
+    let short = fault.name.rsplit('.').next().unwrap_or_default();
+    let short = draw::shortened(short, 16);
+    if faults.iter().filter(|other| other.name == fault.name).count() > 1 {
+        format!("{short} {}", fault.id)
+    } else {
+        short
+    }
+}
+
+/// Whether a fault was over as soon as it was done, as the killing of a process is.
+fn over_at_once(fault: &FaultResult) -> bool {
+    fault.reverted_seconds.is_some_and(|reverted| reverted - fault.injected_seconds < 1.0)
 }

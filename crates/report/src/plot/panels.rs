@@ -18,6 +18,9 @@ const MARKS_MAX: usize = 4000;
 
 pub(super) fn panels(result: &RunResult, series: &Series) -> Vec<Panel> {
     let mut panels = Vec::new();
+    panels.extend(faults(result));
+    panels.extend(levels(result));
+    panels.extend(services(result));
     if !series.load.is_empty() {
         let group = series.load.len().div_ceil(POINTS_MAX);
         panels.push(latency(&series.load, group));
@@ -34,6 +37,10 @@ pub(super) fn panels(result: &RunResult, series: &Series) -> Vec<Panel> {
     panels.extend(connections(result));
     panels.extend(checks(series));
     panels
+}
+
+fn named<'a>(legend: impl IntoIterator<Item = (&'a str, RGBColor)>) -> Vec<(String, RGBColor)> {
+    legend.into_iter().map(|(label, colour)| (label.to_owned(), colour)).collect()
 }
 
 fn grouped_title(title: &str, group: usize, how: &str) -> String {
@@ -68,11 +75,11 @@ fn latency(seconds: &[LoadPoint], group: usize) -> Panel {
         source: "Load generator, per second of the planned send time. A gap: no order of that \
                  second was acknowledged."
             .to_owned(),
-        legend: vec![
+        legend: named([
             ("median", palette::BLUE),
             ("99th percentile", palette::VERMILLION),
             ("greatest", palette::SKY),
-        ],
+        ]),
         content: Content::Lines { lines, log, write: number::seconds },
     }
 }
@@ -98,7 +105,7 @@ fn requests(seconds: &[LoadPoint], group: usize) -> Panel {
         title: grouped_title("Orders per second, by outcome", group, "mean"),
         source: "Load generator: orders planned in that second, whenever they were answered."
             .to_owned(),
-        legend: kinds.iter().map(|(label, colour, _)| (*label, *colour)).collect(),
+        legend: named(kinds.map(|(label, colour, _)| (label, colour))),
         content: Content::Stack {
             layers: kinds.iter().map(|(_, colour, figure)| (*colour, mean(*figure))).collect(),
             starts: seconds.chunks(group).map(|chunk| chunk[0].t_seconds).collect(),
@@ -221,7 +228,127 @@ fn connections(result: &RunResult) -> Option<Panel> {
         source: "Kernel: tp_btf/tcp_retransmit_skb. The most telling connections; more of them, \
                  with their timers, under TCP below."
             .to_owned(),
-        legend: KINDS.iter().filter(|k| seen(k.0)).map(|(kind, c)| (words(kind), *c)).collect(),
+        legend: named(KINDS.into_iter().filter(|k| seen(k.0)).map(|(kind, c)| (words(kind), c))),
+        content: Content::Rows(rows),
+    })
+}
+
+/// The end of the last phase: what has no end of its own is drawn up to there.
+fn end_seconds(result: &RunResult) -> f64 {
+    result.phases.iter().map(|phase| phase.end_seconds).fold(0.0, f64::max)
+}
+
+/// Several faults, one row each: when each of them was in place. One alone has its lines.
+fn faults(result: &RunResult) -> Option<Panel> {
+    if result.faults.len() < 2 {
+        return None;
+    }
+    let rows: Vec<RowOfMarks> = result
+        .faults
+        .iter()
+        .take(ROWS_MAX)
+        .map(|fault| RowOfMarks {
+            label: format!("{}  {}  {}", fault.id, fault.name, fault.services.join(", ")),
+            marks: vec![Mark {
+                from: fault.injected_seconds,
+                to: fault.reverted_seconds.unwrap_or_else(|| end_seconds(result)),
+                colour: palette::VERMILLION,
+                full: true,
+            }],
+        })
+        .collect();
+    Some(Panel {
+        title: "Faults in place".to_owned(),
+        source: "When the change had been made, and when it had been undone. A mark without \
+                 length: over as soon as it was done."
+            .to_owned(),
+        legend: Vec::new(),
+        content: Content::Rows(rows),
+    })
+}
+
+/// The share of each changed dose, as steps.
+fn levels(result: &RunResult) -> Option<Panel> {
+    const COLOURS: [RGBColor; 6] = [
+        palette::VERMILLION,
+        palette::BLUE,
+        palette::GREEN,
+        palette::PURPLE,
+        palette::AMBER,
+        palette::SKY,
+    ];
+    let changed: Vec<_> =
+        result.faults.iter().filter(|fault| !fault.levels.is_empty()).zip(COLOURS).collect();
+    let lines: Vec<Line> = changed
+        .iter()
+        .map(|(fault, colour)| {
+            // A ramp begins with its first step; that the whole dose was there for a moment before
+            // is how it is put in place, and nothing to draw.
+            let first = &fault.levels[0];
+            let at_once = first.t_seconds - fault.injected_seconds < 0.1;
+            let mut share = if at_once { first.level } else { 1.0 };
+            let mut points = vec![(fault.injected_seconds, 0.0), (fault.injected_seconds, share)];
+            for level in &fault.levels {
+                points.push((level.t_seconds, share));
+                share = level.level;
+                points.push((level.t_seconds, share));
+            }
+            let end = fault.reverted_seconds.unwrap_or_else(|| end_seconds(result));
+            points.push((end, share));
+            points.push((end, 0.0));
+            let points = points.into_iter().map(|(t, share)| (t, Some(share))).collect();
+            Line { colour: *colour, dots: false, points }
+        })
+        .collect();
+    (!lines.is_empty()).then(|| Panel {
+        title: "Share of the dose in place".to_owned(),
+        source: "The changes of the dose as they were made, of the whole dose of each fault."
+            .to_owned(),
+        legend: changed
+            .iter()
+            .map(|(fault, colour)| (format!("{} {}", fault.id, fault.name), *colour))
+            .collect(),
+        content: Content::Lines { lines, log: false, write: number::share },
+    })
+}
+
+/// When services were away, one row each.
+fn services(result: &RunResult) -> Option<Panel> {
+    let rows: Vec<RowOfMarks> = result
+        .services
+        .stories
+        .iter()
+        .take(ROWS_MAX)
+        .map(|story| RowOfMarks {
+            label: story.service.clone(),
+            marks: story
+                .outages
+                .iter()
+                .flat_map(|away| {
+                    let to = away.to_seconds.unwrap_or_else(|| end_seconds(result));
+                    let started = away.started_seconds.map(|from| Mark {
+                        from,
+                        to,
+                        colour: palette::AMBER,
+                        full: true,
+                    });
+                    let from = away.from_seconds;
+                    let gone = Mark { from, to, colour: palette::VERMILLION, full: true };
+                    // What is drawn later lies above.
+                    std::iter::once(gone).chain(started)
+                })
+                .collect(),
+        })
+        .collect();
+    (!rows.is_empty()).then(|| Panel {
+        title: "Services away".to_owned(),
+        source:
+            "Processes and health checks: from a service's exit until it was well and stayed so."
+                .to_owned(),
+        legend: named([
+            ("gone, or not well", palette::VERMILLION),
+            ("started again, not well yet", palette::AMBER),
+        ]),
         content: Content::Rows(rows),
     })
 }
@@ -239,7 +366,7 @@ fn checks(series: &Series) -> Option<Panel> {
         title: "Checks".to_owned(),
         source: "The answers to the experiment's checks; an answer stands until the next one."
             .to_owned(),
-        legend: vec![("yes", palette::GREEN), ("no", palette::VERMILLION)],
+        legend: named([("yes", palette::GREEN), ("no", palette::VERMILLION)]),
         content: Content::Rows(rows),
     })
 }

@@ -1,6 +1,8 @@
 //! A run made by hand: the order service of a trading exchange loses its database for 30 s at
 //! 200 orders a second. The figures fit together as those of a real run do.
 
+mod cascade;
+
 use std::collections::BTreeMap;
 
 use temblor_event::{
@@ -13,6 +15,8 @@ use temblor_judge::{
     RttFigures, RunResult, Series, ServicesResult, TcpPeerFigures, TimelineEntry, TimelineKind,
     Uncompared, Verdict,
 };
+
+pub(crate) use cascade::cascade;
 
 /// The experiment, as resolved.
 pub(crate) const EXPERIMENT: &str = "\

@@ -76,6 +76,9 @@ pub enum Refusal {
     /// It is about a disk.
     #[error(transparent)]
     Disk(#[from] crate::disk::DiskRefusal),
+    /// A fault of a clock.
+    #[error(transparent)]
+    Clock(#[from] crate::clock::Refused),
     /// A fault of a resource.
     #[error(transparent)]
     Resource(#[from] crate::resource::Refused),

@@ -9,6 +9,7 @@
 //! What this crate does not know: experiments, phases, load, probes, and when a fault should
 //! begin or end.
 
+pub mod clock;
 pub mod cpu;
 pub mod disk;
 mod error;

@@ -18,6 +18,7 @@ mod journal;
 mod move_back;
 mod namespace;
 mod process;
+mod process_memory;
 #[cfg(test)]
 mod properties;
 mod qdisc;
@@ -36,6 +37,7 @@ pub use heal::{
 };
 pub use move_back::MoveBack;
 pub use process::{Continue, EndProcess};
+pub use process_memory::ProcessMemory;
 pub use qdisc::Qdisc;
 pub use replay::{Change, Replayed};
 pub use thaw::Thaw;
@@ -66,6 +68,8 @@ pub enum Undo {
     FileLimits(FileLimits),
     /// A queue, filters or an interface of ours are taken out of a network namespace.
     Qdisc(Qdisc),
+    /// The code by which processes tell the time becomes the kernel's again.
+    ProcessMemory(ProcessMemory),
 }
 
 /// What became of an undoing.
@@ -110,6 +114,7 @@ impl Undo {
             Self::Thaw(undo) => undo,
             Self::FileLimits(undo) => undo,
             Self::Qdisc(undo) => undo,
+            Self::ProcessMemory(undo) => undo,
         }
     }
 }

@@ -3,39 +3,27 @@
 
 mod disk_support;
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use disk_support::*;
-use temblor_faults::disk::{Contention, Place, WorkerProgram, worker};
+use temblor_faults::disk::{Contention, Place};
 use temblor_faults::{Fault as _, Kind};
 
 const OFTEN: Duration = Duration::from_millis(20);
 
-/// The worker: this file again. Everything after `--` is the fault's.
-#[test]
-fn as_worker() {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    let Some(from) = args.iter().position(|arg| arg == "worker-of-a-test") else { return };
-    worker(&args[from + 1..]).unwrap();
-}
-
-/// Arguments that the test harness takes for filters that match nothing further.
-fn program() -> WorkerProgram {
-    let args = ["--exact", "as_worker", "--nocapture", "worker-of-a-test"];
-    WorkerProgram { path: std::env::current_exe().unwrap(), args: args.map(OsString::from).into() }
+/// Says where the stressor is: cargo builds it beside the tests.
+fn set_stressor() {
+    let me = std::env::current_exe().unwrap();
+    let stressor = me.parent().unwrap().parent().unwrap().join("examples/stressor");
+    assert!(stressor.exists(), "build it: cargo build -p temblor-faults --example stressor");
+    temblor_faults::stressor::set_program(stressor, Vec::new());
 }
 
 fn contention(dir: &Path) -> Contention {
-    Contention {
-        place: Place::Path(dir.into()),
-        workers: 2,
-        block_bytes: 64 << 10,
-        sync: true,
-        program: program(),
-    }
+    set_stressor();
+    Contention { place: Place::Path(dir.into()), workers: 2, block_bytes: 64 << 10, sync: true }
 }
 
 fn free(dir: &Path) -> u64 {
@@ -49,7 +37,7 @@ fn workers(parent: u32) -> Vec<u32> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let parent = format!("PPid:\t{parent}\n");
-        (status.contains(&parent) && String::from_utf8_lossy(&command).contains("worker-of-a-test"))
+        (status.contains(&parent) && String::from_utf8_lossy(&command).contains("stressor\0disk\0"))
             .then_some(pid)
     };
     std::fs::read_dir("/proc")
@@ -159,10 +147,6 @@ fn what_keeps_no_disk_busy_or_fills_it_is_refused() {
         assert!(refused(large).contains("too few for the workers' files"));
         let memory = contention(disk.parent().unwrap());
         assert!(refused(memory).contains("is on tmpfs, which has no block device"));
-        let missing = WorkerProgram { path: "/no/such/program".into(), args: Vec::new() };
-        let fault = Contention { program: missing, ..contention(disk) };
-        assert_eq!(fault.check().unwrap_err().kind(), Kind::Missing);
-        assert!(fault.inject(&guard()).is_err());
         assert!(workers(std::process::id()).is_empty());
     });
 }

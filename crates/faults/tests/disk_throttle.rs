@@ -88,9 +88,7 @@ fn written_bytes_are_held_to_the_limit_and_other_lines_stay() {
         let writer =
             Running::script(&format!("exec 3>{}/log; {script}", disk.display()), Some(&group));
         wait_until("it writes", Duration::from_millis(5), || disk.join("f").exists());
-        let mut target = writer.target();
-        target.origin = temblor_host::target::Origin::Cgroup;
-        let fault = Throttle { write_bytes_per_second: Some(1 << 20), ..throttle(target) };
+        let fault = Throttle { write_bytes_per_second: Some(1 << 20), ..throttle(writer.target()) };
         fault.check().unwrap();
         let plan = fault.plan();
         assert!(plan[0].what.starts_with(&format!("write {device} ")), "{plan:?}");
@@ -191,7 +189,6 @@ fn what_would_hit_others_or_nobody_is_refused() {
         assert_eq!(error.to_string(), fault.inject(&guard()).map(drop).unwrap_err().to_string());
         error.to_string()
     };
-    let asked = |target: Target| Throttle { write_iops: Some(10), ..throttle(target) };
     assert!(refused(throttle(one.target())).contains("limits nothing"));
     for (bad, why) in [(0, "no limit"), (1000, "single page")] {
         let fault = Throttle { write_bytes_per_second: Some(bad), ..throttle(one.target()) };
@@ -200,10 +197,41 @@ fn what_would_hit_others_or_nobody_is_refused() {
     let fault = Throttle { read_iops: Some(1 << 32), ..throttle(one.target()) };
     assert!(refused(fault).contains("32 bits"));
 
-    let two = Running::script("exec sleep 60", Some(&group));
-    let shared = refused(asked(one.target()));
-    assert!(shared.contains("shares its cgroup") && shared.contains(&two.pid().to_string()));
-    let everybody = Running::script("exec sleep 60", None);
-    assert!(refused(asked(everybody.target())).contains("shares its cgroup"));
     assert!(limits(&group).iter().all(|(_, text)| text.is_empty()));
+}
+
+#[test]
+fn a_target_that_shares_its_group_is_moved_out_of_it_and_back() {
+    if !possible() {
+        return;
+    }
+    with_disk(32, |disk| {
+        let group = TestGroup::new();
+        if !has_limits(&group) {
+            return;
+        }
+        let held = format!("exec 3>{0}/held; echo > {0}/ready; exec sleep 60", disk.display());
+        let one = Running::script(&held, Some(&group));
+        let other = Running::script("exec sleep 60", Some(&group));
+        wait_until("it is there", Duration::from_millis(5), || disk.join("ready").exists());
+        let cgroup =
+            |of: &Running| fs::read_to_string(format!("/proc/{}/cgroup", of.pid())).unwrap();
+        let before = (cgroup(&one), cgroup(&other), limits(&group));
+        let fault = Throttle { write_iops: Some(10), ..throttle(one.target()) };
+        fault.check().unwrap();
+        assert!(fault.plan()[0].what.contains("since it shares its own"), "{:?}", fault.plan());
+        assert_eq!(cgroup(&one), before.0, "a check and a plan move nobody");
+        for reverted in [true, false] {
+            let mut injected = fault.inject(&guard()).unwrap();
+            assert!(cgroup(&one).contains("/temblor-"), "{}", cgroup(&one));
+            assert_eq!((cgroup(&other), limits(&group)), (before.1.clone(), before.2.clone()));
+            assert_eq!(injected.effect().unwrap().count, 0);
+            if reverted {
+                assert!(injected.revert().unwrap().verified);
+            } else {
+                drop(injected);
+            }
+            assert_eq!(cgroup(&one), before.0);
+        }
+    });
 }

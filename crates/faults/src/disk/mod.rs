@@ -15,9 +15,8 @@ mod refused;
 mod scratch;
 mod throttle;
 
-pub use contention::{
-    Contention, FILE_BYTES, MAX_BLOCK_BYTES, MAX_WORKERS, MIN_BLOCK_BYTES, WorkerProgram, worker,
-};
+pub(crate) use contention::DiskWork;
+pub use contention::{Contention, FILE_BYTES, MAX_BLOCK_BYTES, MAX_WORKERS, MIN_BLOCK_BYTES};
 pub use device::{BlockDevice, DeviceAsked, NotADevice};
 pub use fill::{Fill, Mark};
 pub use fsync::{Fsync, MAX_DELAY, SyncError};

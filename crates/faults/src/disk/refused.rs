@@ -32,19 +32,6 @@ pub enum DiskRefusal {
         /// The target.
         service: String,
     },
-    /// The limit would hit others as well.
-    #[error(
-        "{service} shares its cgroup {} with {others}: a limit there would hit them too; run it \
-         in a cgroup, a container or a unit of its own", dir.display()
-    )]
-    SharedGroup {
-        /// The target.
-        service: String,
-        /// The shared cgroup.
-        dir: PathBuf,
-        /// Whom else it would hit, in words.
-        others: String,
-    },
     /// Version 1 does not hand limits down.
     #[error(
         "{service} has processes in cgroups below {}, which a limit of cgroup version 1 does not \

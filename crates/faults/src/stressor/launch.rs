@@ -49,8 +49,20 @@ impl Running {
         guard: &Guard,
         record: &mut OnRecord,
     ) -> Result<Self> {
+        Self::start_on(Stdio::null(), job, dirs, what, guard, record)
+    }
+
+    /// The same with this output: the file that a disk's stressor works in.
+    pub(crate) fn start_on(
+        output: Stdio,
+        job: &Job,
+        dirs: &[PathBuf],
+        what: &str,
+        guard: &Guard,
+        record: &mut OnRecord,
+    ) -> Result<Self> {
         let failed = |e| Error::system(format!("start {what}"), e);
-        let mut child = spawn(job).map_err(failed)?;
+        let mut child = spawn(job, output).map_err(failed)?;
         let pid = child.id();
         OURS.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
         let level = child.stdin.take();
@@ -88,12 +100,12 @@ fn end(child: &mut Child) {
     OURS.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.id());
 }
 
-fn spawn(job: &Job) -> io::Result<Child> {
+fn spawn(job: &Job, output: Stdio) -> io::Result<Child> {
     let default = (PathBuf::from("/proc/self/exe"), vec![OsString::from("stressor")]);
     let (program, args) = PROGRAM.get().unwrap_or(&default);
     let mut command = Command::new(program);
     command.args(args).args(job.args());
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::null());
     // SAFETY: prctl is all that is called between fork and exec.
     unsafe {
         command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));

@@ -9,6 +9,8 @@ use std::time::Duration;
 use rustix::process::{Signal, getpid, kill_process};
 use temblor_event::clock::now_ns;
 
+use crate::disk::DiskWork;
+
 /// A worker with a load below 1 works and rests within this time.
 const SLICE_NS: u64 = 10_000_000;
 /// How much memory is taken in one go.
@@ -24,6 +26,8 @@ pub(crate) enum Job {
     Cpu { workers: u32, load: f64 },
     /// Take memory: so many bytes, with this `oom_score_adj` where one is asked for.
     Memory { bytes: u64, oom_score_adj: Option<i32> },
+    /// Keep a disk busy, in the file that is its output.
+    Disk(DiskWork),
 }
 
 impl Job {
@@ -35,6 +39,10 @@ impl Job {
             Self::Memory { bytes, oom_score_adj } => {
                 let adj = oom_score_adj.map(|adj| adj.to_string());
                 [vec!["memory".into(), bytes.to_string()], adj.into_iter().collect()].concat()
+            }
+            Self::Disk(work) => {
+                let word = vec!["disk".into()];
+                [word, work.args().into()].concat()
             }
         }
     }
@@ -49,6 +57,7 @@ impl Job {
             ["memory", bytes, adj] => {
                 Self::Memory { bytes: bytes.parse().ok()?, oom_score_adj: Some(adj.parse().ok()?) }
             }
+            ["disk", ref work @ ..] => Self::Disk(DiskWork::parse(work)?),
             _ => return None,
         })
     }
@@ -93,6 +102,12 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
                 let _ = std::fs::write("/proc/self/oom_score_adj", adj.to_string());
             }
             hold_memory(bytes, &level);
+        }
+        // A full filesystem ends it: there is nothing more to be written there.
+        Job::Disk(work) => {
+            if work.on_output().is_err() {
+                return ExitCode::FAILURE;
+            }
         }
     }
     ExitCode::SUCCESS
@@ -202,10 +217,18 @@ mod tests {
             Job::Cpu { workers: 4, load: 0.25 },
             Job::Memory { bytes: 1 << 40, oom_score_adj: None },
             Job::Memory { bytes: 0, oom_score_adj: Some(-1000) },
+            Job::Disk(DiskWork { block_bytes: 4096, file_bytes: 1 << 20, sync: true }),
         ] {
             assert_eq!(Job::parse(&job.args()), Some(job));
         }
-        for args in [&["cpu", "4"][..], &["disk"], &[], &["memory", "x"], &["cpu", "-1", "1"]] {
+        for args in [
+            &["cpu", "4"][..],
+            &["disk"],
+            &[],
+            &["memory", "x"],
+            &["cpu", "-1", "1"],
+            &["disk", "9", "8", "true"],
+        ] {
             let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
             assert_eq!(Job::parse(&args), None, "{args:?}");
         }

@@ -5,8 +5,8 @@
 //! their own each. The files lie beside the target's and have no name; they never get longer than
 //! [`FILE_BYTES`], so that however long it goes on, no disk fills up.
 //!
-//! **How it ends.** The workers are on record before they begin, and each ends by itself when the
-//! pipe from this program closes. Their files go with them.
+//! **How it ends.** The workers are on record before they begin, and end with this program
+//! ([`crate::stressor`]). Their files go with them.
 //!
 //! **What it does** to the target depends on the disk: a sync of the target's waits behind the
 //! workers' in the device's queue and in the filesystem's journal. So a sync of our own is timed,
@@ -19,25 +19,25 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use temblor_event::clock::now_ns;
 use temblor_event::{Effect, EffectPart};
 
 use self::account::DiskStats;
 use self::probe::Probe;
-use self::worker::Work;
-pub use self::worker::{WorkerProgram, worker};
+pub(crate) use self::worker::DiskWork;
 use super::device::{self, BlockDevice};
 use super::place::Found;
 use super::{DiskRefusal, Place, scratch};
-use crate::undo::{EndProcess, Entry, Guard, Undo, Undoing as _};
+use crate::process::record::{OnRecord, all_closed};
+use crate::stressor::{Job, Running};
+use crate::undo::Guard;
 use crate::{Described, Error, Fault, Injected, PlannedChange, Result, Reverted};
 
 const NAME: &str = "disk.contention";
 const UNDONE_BY: &str =
-    "the workers themselves, when this program's pipe to them closes; else the guardian ends them";
+    "the kernel, which ends the workers when this program dies; they are on record as well";
 
 /// How many workers one fault takes.
 pub const MAX_WORKERS: u32 = 64;
@@ -63,13 +63,11 @@ pub struct Contention {
     pub block_bytes: u64,
     /// Whether each write is synced, or each round through the file.
     pub sync: bool,
-    /// What is started for each worker.
-    pub program: WorkerProgram,
 }
 
 impl Contention {
     /// Opens the directory and refuses what would do no harm, or too much.
-    fn look(&self) -> Result<(Found, BlockDevice, Work)> {
+    fn look(&self) -> Result<(Found, BlockDevice, DiskWork)> {
         let bounds = [
             ("workers", u64::from(self.workers), 1, u64::from(MAX_WORKERS)),
             ("block", self.block_bytes, MIN_BLOCK_BYTES, MAX_BLOCK_BYTES),
@@ -90,7 +88,7 @@ impl Contention {
             return Err(DiskRefusal::NoRoom { place: found.words, free, needed }.into());
         }
         let file_bytes = FILE_BYTES.min(share);
-        let work = Work { block_bytes: self.block_bytes, file_bytes, sync: self.sync };
+        let work = DiskWork { block_bytes: self.block_bytes, file_bytes, sync: self.sync };
         Ok((found, device, work))
     }
 
@@ -104,27 +102,6 @@ impl Contention {
             ("target".into(), self.place.who()),
         ])
     }
-
-    fn start(&self, found: &Found, work: Work, guard: &Guard) -> Result<Worker> {
-        let file = scratch::unnamed(found, guard)?;
-        let failed = |e: std::io::Error| {
-            Error::system(format!("start {} as a worker", self.program.path.display()), e)
-        };
-        let child = Command::new(&self.program.path)
-            .args(&self.program.args)
-            .args(work.to_args())
-            .stdin(Stdio::piped())
-            .stdout(file)
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        // From here on it ends with its pipe, which ends with this value.
-        let mut worker = Worker { child, entry: None };
-        let undo = EndProcess::of(worker.child.id(), &format!("a worker of {NAME}"))?;
-        worker.entry = Some(guard.record(Undo::EndProcess(undo))?);
-        worker.child.stdin.as_mut().map_or(Ok(()), |pipe| pipe.write_all(b"!")).map_err(failed)?;
-        Ok(worker)
-    }
 }
 
 impl Fault for Contention {
@@ -134,12 +111,6 @@ impl Fault for Contention {
 
     fn check(&self) -> Result<()> {
         self.look()?;
-        if !self.program.path.exists() {
-            return Err(Error::Missing {
-                what: format!("{}, which is started for each worker", self.program.path.display()),
-                how: "install this program where it can be read".into(),
-            });
-        }
         Ok(())
     }
 
@@ -166,9 +137,14 @@ impl Fault for Contention {
         let reading = |e| Error::system(format!("read the statistics of {}", device.name()), e);
         let began = DiskStats::of(device).map_err(reading)?;
         let began_ns = now_ns();
+        let mut record = OnRecord::default();
         let mut workers = Vec::new();
         for _ in 0..self.workers {
-            workers.push(self.start(&found, work, guard)?);
+            let output = Stdio::from(scratch::unnamed(&found, guard)?);
+            let what = format!("a worker on the disk of {}", self.place.who());
+            let job = Job::Disk(work);
+            // In this program's own cgroup: the target's limits are not to hold it back.
+            workers.push(Running::start_on(output, &job, &[], &what, guard, &mut record)?);
         }
         let ended_ns = now_ns();
         let probe = Probe::start(probed).map_err(probing)?;
@@ -185,6 +161,7 @@ impl Fault for Contention {
         };
         Ok(Box::new(InPlace {
             workers,
+            record,
             probe,
             before,
             device,
@@ -195,26 +172,10 @@ impl Fault for Contention {
     }
 }
 
-/// A process that writes. Dropping it ends it.
-struct Worker {
-    child: Child,
-    entry: Option<Entry>,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        // Killed where it is on record, which spares waiting for its last sync to be done in its
-        // own time; then it is waited for, so that nothing of it stays in the process table.
-        drop(self.entry.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Workers that are at it.
 struct InPlace {
-    workers: Vec<Worker>,
+    workers: Vec<Running>,
+    record: OnRecord,
     probe: Probe,
     /// Syncs of a quiet disk, in nanoseconds.
     before: Vec<u64>,
@@ -237,7 +198,7 @@ impl Injected for InPlace {
             .map_err(|e| Error::system(format!("read the statistics of {name}"), e))?;
         let mut written = 0_u64;
         for worker in &self.workers {
-            let pid = worker.child.id();
+            let pid = worker.pid();
             written = written.saturating_add(account::written_bytes(pid).map_err(|e| {
                 Error::system(format!("read what the worker {pid} has written"), e)
             })?);
@@ -271,19 +232,13 @@ impl Injected for InPlace {
 
     fn revert(mut self: Box<Self>) -> Result<Reverted> {
         let effect_unread = self.effect().err().map(|error| error.to_string());
-        let Self { workers, probe, effect, .. } = *self;
-        let undos: Vec<Undo> = workers
-            .iter()
-            .filter_map(|worker| worker.entry.as_ref()?.recorded().cloned())
-            .collect();
+        let Self { workers, record, probe, effect, .. } = *self;
         let began_ns = now_ns();
         drop(workers);
+        let undone = record.undo();
         let ended_ns = now_ns();
         drop(probe);
-        let mut verified = true;
-        for undo in &undos {
-            verified &= !undo.is_open()?;
-        }
+        let verified = all_closed(&undone?)?;
         Ok(Reverted { began_ns, ended_ns, effect, effect_unread, verified })
     }
 }

@@ -3,18 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use temblor_host::cgroup::Cgroups;
-use temblor_host::process;
 use temblor_host::target::Target;
 
 use super::Limit;
 use crate::disk::DiskRefusal;
-use crate::{Error, Result};
+use crate::process::place::{Place, Wanted};
+use crate::process::record::OnRecord;
+use crate::undo::Guard;
+use crate::{Error, PlannedChange, Result};
 
 const V2_FILE: &str = "io.max";
 const V1_FILE: &str = "blkio.throttle.write_bps_device";
-/// How many of those who share a cgroup are named.
-const NAMED: usize = 3;
+/// Version 1 calls its controller otherwise, and a place is looked for under either name.
+const WANTED: Wanted =
+    Wanted { controller: "io", counted_by: Some("blkio"), v2: V2_FILE, v1: V1_FILE };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
@@ -22,81 +24,55 @@ pub(super) enum Version {
     Two,
 }
 
-/// A cgroup that can be limited, and is nobody's but the target's.
+/// A cgroup that can be limited, and is nobody's but the target's, or will be once it is made.
 #[derive(Debug, Clone)]
 pub(super) struct Limited {
+    place: Place,
     pub(super) dir: PathBuf,
     pub(super) version: Version,
 }
 
 impl Limited {
-    /// The target's cgroup.
+    /// Looks for it, and changes nothing.
     ///
     /// # Errors
-    /// It has none that limits I/O, or shares it.
+    /// The target has none that limits I/O, and can be given none.
     pub(super) fn of(target: &Target) -> Result<Self> {
-        let file =
-            target.group.control_file(&[V2_FILE, V1_FILE]).ok_or_else(|| Error::Missing {
-                what: format!(
-                    "a cgroup of {} that limits I/O (io.max or blkio.throttle)",
-                    target.service
-                ),
-                how:
-                    "enable the io controller for it (`+io` in cgroup.subtree_control of the group \
-                  above), or run it in a cgroup, a container or a unit of its own"
-                        .into(),
-            })?;
-        let version = if file.ends_with(V2_FILE) { Version::Two } else { Version::One };
-        let dir = file.parent().map(Path::to_path_buf).unwrap_or_default();
-        let limited = Self { dir, version };
-        limited.check_own(target)?;
+        let place = Place::find(target, WANTED)?;
+        let dir = place.dir().to_path_buf();
+        // A group that is not there yet will have what the one above it has.
+        let has = |name: &str| dir.ancestors().take(2).any(|dir| dir.join(name).is_file());
+        let version = if has(V1_FILE) { Version::One } else { Version::Two };
+        let limited = Self { place, dir, version };
+        if version == Version::One && limited.has_groups_below()? {
+            let service = target.service.clone();
+            return Err(DiskRefusal::GroupsBelow { service, dir: limited.dir }.into());
+        }
         Ok(limited)
     }
 
-    fn check_own(&self, target: &Target) -> Result<()> {
-        let shared = |others: String| DiskRefusal::SharedGroup {
-            service: target.service.clone(),
-            dir: self.dir.clone(),
-            others,
-        };
-        let cgroups = Cgroups::detect().map_err(|e| Error::system("look at the cgroups", e))?;
-        if cgroups.hierarchies().iter().any(|hierarchy| hierarchy.mount == self.dir) {
-            return Err(shared("the whole machine".into()).into());
-        }
-        let own = target.processes_now();
-        let others: Vec<u32> =
-            self.processes(&self.dir)?.into_iter().filter(|pid| !own.contains(pid)).collect();
-        if !others.is_empty() {
-            let mut names: Vec<String> = others
-                .iter()
-                .take(NAMED)
-                .map(|pid| format!("{} ({pid})", process::name(*pid).unwrap_or_default()))
-                .collect();
-            if others.len() > NAMED {
-                names.push(format!("{} more", others.len() - NAMED));
-            }
-            return Err(shared(names.join(", ")).into());
-        }
-        if self.version == Version::One && self.has_groups_below()? {
-            let service = target.service.clone();
-            return Err(DiskRefusal::GroupsBelow { service, dir: self.dir.clone() }.into());
-        }
-        Ok(())
+    /// Moves the target in, where the group is one of ours.
+    pub(super) fn enter(
+        &self,
+        target: &Target,
+        guard: &Guard,
+        record: &mut OnRecord,
+    ) -> Result<()> {
+        self.place.enter(target, guard, record)
     }
 
-    fn processes(&self, dir: &Path) -> Result<Vec<u32>> {
-        let file = dir.join("cgroup.procs");
-        let text = fs::read_to_string(&file)
-            .map_err(|e| Error::system(format!("read {}", file.display()), e))?;
-        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    pub(super) fn plan(&self, target: &Target) -> Option<PlannedChange> {
+        self.place.plan(target)
     }
 
     fn has_groups_below(&self) -> Result<bool> {
+        if matches!(self.place, Place::Ours(_)) {
+            return Ok(false);
+        }
         let doing = || format!("list {}", self.dir.display());
         for entry in fs::read_dir(&self.dir).map_err(|e| Error::system(doing(), e))? {
             let path = entry.map_err(|e| Error::system(doing(), e))?.path();
-            // One that is removed while it is looked at has no processes.
-            if path.is_dir() && !self.processes(&path).unwrap_or_default().is_empty() {
+            if path.is_dir() && has_processes(&path) {
                 return Ok(true);
             }
         }
@@ -143,6 +119,11 @@ impl Limited {
     }
 }
 
+/// One that is removed while it is looked at has none.
+fn has_processes(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|text| !text.trim().is_empty())
+}
+
 fn key(limit: Limit) -> &'static str {
     match limit {
         Limit::ReadBytes => "rbps",
@@ -168,7 +149,9 @@ mod tests {
     #[test]
     fn version_1_has_a_file_for_each_limit_and_version_2_one_for_all() {
         let limits = [(Limit::WriteBytes, 7), (Limit::ReadOperations, 8)];
-        let of = |version| Limited { dir: "/c".into(), version }.changes(&limits);
+        let of = |version| {
+            Limited { place: Place::Own("/c".into()), dir: "/c".into(), version }.changes(&limits)
+        };
         assert_eq!(of(Version::Two), [("/c/io.max".into(), vec![("wbps", 7), ("riops", 8)])]);
         assert_eq!(
             of(Version::One),

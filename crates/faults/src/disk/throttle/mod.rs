@@ -2,8 +2,8 @@
 //!
 //! **Where.** The limits are the cgroup's own: `io.max` of version 2, or version 1's
 //! `blkio.throttle.*_device` files. Both have a line for each device; only the lines of the
-//! devices that are meant are written, and they get their previous values back. A cgroup that
-//! the target shares with others is not limited.
+//! devices that are meant are written, and they get their previous values back. A target that
+//! shares its cgroup is moved into one of ours for the time, and back.
 //!
 //! **Which device.** The one that is given, or the devices behind the regular files that the
 //! target has open for writing, resolved to whole disks; without any such file the device behind
@@ -33,11 +33,12 @@ use self::counters::{Counters, Series};
 use self::group::Limited;
 use super::DiskRefusal;
 use super::device::{self, BlockDevice, DeviceAsked};
-use crate::undo::{DeviceLimit, Entry, Guard, Undo, Undoing as _};
+use crate::process::record::{OnRecord, all_closed};
+use crate::undo::{DeviceLimit, Guard, Undo};
 use crate::{Described, Fault, Injected, PlannedChange, Result, Reverted};
 
 const NAME: &str = "disk.throttle";
-const UNDONE_BY: &str = "the guardian, which writes the previous limits back";
+const UNDONE_BY: &str = "the guardian, which puts the previous limits back";
 
 /// The kernel works in slices of a tenth of a second; below this a single page takes longer than
 /// anybody waits.
@@ -186,7 +187,7 @@ impl Fault for Throttle {
                 }];
             }
         };
-        devices
+        let limits = devices
             .keys()
             .flat_map(|device| {
                 limited.changes(&self.limits()).into_iter().map(move |change| (*device, change))
@@ -198,8 +199,8 @@ impl Fault for Throttle {
                     what: format!("write {device} {} to {}", words.join(" "), path.display()),
                     undo: format!("the device's previous limits are written back: {UNDONE_BY}"),
                 }
-            })
-            .collect()
+            });
+        limited.plan(&self.target).into_iter().chain(limits).collect()
     }
 
     fn inject(&self, guard: &Guard) -> Result<Box<dyn Injected>> {
@@ -207,12 +208,12 @@ impl Fault for Throttle {
         let limited = Limited::of(&self.target)?;
         let devices = self.devices()?;
         let began_ns = now_ns();
-        let mut entries = Vec::new();
+        let mut record = OnRecord::default();
+        limited.enter(&self.target, guard, &mut record)?;
         for device in devices.keys() {
             for (path, limits) in limited.changes(&self.limits()) {
-                let limits: Vec<(&str, u64)> = limits.iter().map(|(k, v)| (*k, *v)).collect();
                 let undo = DeviceLimit::about_to_set(&path, &device.to_string(), &limits)?;
-                entries.push(guard.record(Undo::DeviceLimit(undo.clone()))?);
+                record.add(guard, Undo::DeviceLimit(undo.clone()))?;
                 undo.set()?;
             }
         }
@@ -235,7 +236,7 @@ impl Fault for Throttle {
             ended_ns,
         };
         Ok(Box::new(InPlace {
-            entries,
+            record,
             described,
             limits: self.limits(),
             limited,
@@ -247,7 +248,7 @@ impl Fault for Throttle {
 
 /// Limits that are in place.
 struct InPlace {
-    entries: Vec<Entry>,
+    record: OnRecord,
     described: Described,
     limits: Vec<(Limit, u64)>,
     limited: Limited,
@@ -307,20 +308,11 @@ impl Injected for InPlace {
 
     fn revert(mut self: Box<Self>) -> Result<Reverted> {
         let effect_unread = self.effect().err().map(|error| error.to_string());
-        let Self { entries, effect, .. } = *self;
-        let undos: Vec<Undo> =
-            entries.iter().filter_map(|entry| entry.recorded().cloned()).collect();
+        let Self { record, effect, .. } = *self;
         let began_ns = now_ns();
-        // All are undone, whatever becomes of the first.
-        let failed = entries.into_iter().filter_map(|entry| entry.undo().err()).next();
+        let undone = record.undo();
         let ended_ns = now_ns();
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let mut verified = true;
-        for undo in &undos {
-            verified &= !undo.is_open()?;
-        }
+        let verified = all_closed(&undone?)?;
         Ok(Reverted { began_ns, ended_ns, effect, effect_unread, verified })
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{FileType, Stat, major, minor};
 use temblor_host::target::Target;
 
 use super::{DiskRefusal, mounts};
+use crate::process::members::Roll;
 use crate::{Error, Result};
 
 /// How many devices one fault takes.
@@ -184,7 +185,7 @@ impl BlockDevice {
 /// file for the report; where it has none open, the device behind its working directory.
 pub(super) fn of_target(target: &Target) -> Result<BTreeMap<BlockDevice, String>> {
     let service = || target.service.clone();
-    let pids = target.processes_now();
+    let pids = Roll::of(target).members();
     if pids.is_empty() {
         return Err(Error::from(DiskRefusal::NoProcesses { service: service() }));
     }

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use temblor_host::target::Target;
 
 use super::{DiskRefusal, device};
+use crate::process::members::Roll;
 use crate::{Error, Result};
 
 /// Which directory a fault works in.
@@ -77,12 +78,12 @@ fn no_directory(path: &Path, service: &str, e: rustix::io::Errno) -> Error {
     DiskRefusal::NoDirectory { path: path.into(), service: service.into(), source: e.into() }.into()
 }
 
+/// Its processes, the main one first: that one knows best where its files are.
 fn pids(target: &Target) -> Result<Vec<u32>> {
-    let now = target.processes_now();
-    // The main process knows best where its files are.
-    let first = target.pids.iter().filter(|pid| now.contains(pid));
-    let rest = now.iter().filter(|pid| !target.pids.contains(pid));
-    let pids: Vec<u32> = first.chain(rest).copied().collect();
+    let roll = Roll::of(target);
+    let main = roll.main();
+    let rest = roll.members().into_iter().filter(|pid| Some(*pid) != main);
+    let pids: Vec<u32> = main.into_iter().chain(rest).collect();
     if pids.is_empty() {
         return Err(DiskRefusal::NoProcesses { service: target.service.clone() }.into());
     }

@@ -44,6 +44,7 @@ use self::seen::Seen;
 use self::tracer::{Dose, Tracer};
 use self::who::CannotTrace;
 use super::DiskRefusal;
+use crate::process::members::Roll;
 use crate::undo::Guard;
 use crate::{Described, Error, Fault, Injected, PlannedChange, Result, Reverted};
 
@@ -136,7 +137,7 @@ impl Fsync {
     }
 
     /// Whether the target is there and nobody traces it.
-    fn check_target(&self) -> Result<()> {
+    fn check_target(&self) -> Result<Vec<u32>> {
         if !ptrace::SUPPORTED {
             return Err(Error::Missing {
                 what: "an architecture whose system calls can be told apart here".into(),
@@ -150,22 +151,22 @@ impl Fsync {
             });
         }
         let service = || self.target.service.clone();
-        let pids = self.target.processes_now();
+        let pids = Roll::of(&self.target).members();
         if pids.is_empty() {
             return Err(DiskRefusal::NoProcesses { service: service() }.into());
         }
         if pids.contains(&std::process::id()) {
             return Err(DiskRefusal::TracesItself { service: service() }.into());
         }
-        for pid in pids {
-            for tid in who::threads(pid) {
-                if let Some(by) = who::tracer_of(pid, tid) {
-                    let by = who::name(by);
+        for pid in &pids {
+            for tid in who::threads(*pid) {
+                if let Some(by) = who::tracer_of(tid) {
+                    let (pid, by) = (*pid, who::name(by));
                     return Err(DiskRefusal::Traced { service: service(), pid, by }.into());
                 }
             }
         }
-        Ok(())
+        Ok(pids)
     }
 
     fn cannot(&self, why: CannotTrace) -> Error {
@@ -218,7 +219,7 @@ impl Fault for Fsync {
 
     fn check(&self) -> Result<()> {
         self.check_dose()?;
-        self.check_target()
+        self.check_target().map(drop)
     }
 
     fn plan(&self) -> Vec<PlannedChange> {
@@ -231,14 +232,14 @@ impl Fault for Fsync {
     /// Nothing is put on record: the kernel ends the trace with its tracer.
     fn inject(&self, _guard: &Guard) -> Result<Box<dyn Injected>> {
         let dose = self.check_dose()?;
-        self.check_target()?;
+        let pids = self.check_target()?;
         let began_ns = now_ns();
         let seen = Arc::new(Seen::default());
         let (ready, is_ready) = channel();
         let (target, shared) = (self.target.clone(), Arc::clone(&seen));
         let thread = std::thread::Builder::new()
             .name("temblor-fsync".into())
-            .spawn(move || Tracer::run(target, dose, shared, ready))
+            .spawn(move || Tracer::run(target, &pids, dose, shared, ready))
             .map_err(|e| Error::system("start a thread that traces", e))?;
         let tracing = Tracing { seen, thread: Some(thread) };
         is_ready
@@ -358,16 +359,16 @@ impl Injected for InPlace {
 
     fn revert(mut self: Box<Self>) -> Result<Reverted> {
         let effect = self.effect()?;
-        let Self { tracing, fault, .. } = *self;
-        let tracer = tracing.seen.tracer();
+        let Self { tracing, .. } = *self;
+        let seen = Arc::clone(&tracing.seen);
         let began_ns = now_ns();
         drop(tracing);
         // The thread has ended for us a moment before the kernel has let go of what it traced.
         let bound_ns = began_ns.saturating_add(LET_GO_WITHIN_NS);
-        let mut verified = !tracer::still_traced(&fault.target, tracer);
+        let mut verified = !seen.is_still_tracing();
         while !verified && now_ns() < bound_ns {
             std::thread::park_timeout(LOOK_AGAIN);
-            verified = !tracer::still_traced(&fault.target, tracer);
+            verified = !seen.is_still_tracing();
         }
         Ok(Reverted { began_ns, ended_ns: now_ns(), effect, effect_unread: None, verified })
     }

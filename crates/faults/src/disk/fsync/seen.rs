@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::tracer::SYNCS;
+use super::who;
 
 /// How many of the last delays are kept for their median.
 const KEPT: usize = 4096;
@@ -17,6 +18,8 @@ pub(super) struct Seen {
     acted: [AtomicU64; SYNCS.len()],
     /// How long calls were held, the last [`KEPT`] of them, in nanoseconds.
     held_ns: Mutex<Vec<u64>>,
+    /// Whom the thread traced when it ended.
+    last: Mutex<Vec<i32>>,
 }
 
 impl Seen {
@@ -36,6 +39,16 @@ impl Seen {
     /// The tracing thread; 0 before it runs.
     pub(super) fn tracer(&self) -> i32 {
         self.tracer.load(Ordering::Acquire)
+    }
+
+    pub(super) fn traced_until_now(&self, threads: Vec<i32>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = threads;
+    }
+
+    /// Whether the kernel still has any of those under the tracing thread, which has ended.
+    pub(super) fn is_still_tracing(&self) -> bool {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.iter().any(|tid| who::tracer_of(*tid) == Some(self.tracer()))
     }
 
     pub(super) fn is_sync(&self, number: i64) -> bool {

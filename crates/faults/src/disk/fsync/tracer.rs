@@ -61,6 +61,7 @@ impl Tracer {
     /// Traces until it is told to end. Runs in a thread of its own, from beginning to end.
     pub(super) fn run(
         target: Target,
+        pids: &[u32],
         dose: Dose,
         seen: Arc<Seen>,
         ready: Sender<Result<(), CannotTrace>>,
@@ -86,13 +87,14 @@ impl Tracer {
             next_look_ns: now_ns() + LOOK_EVERY_NS,
             draws: 0,
         };
-        if let Err(error) = tracer.seize_all() {
+        if let Err(error) = tracer.seize_all(pids) {
             // The thread ends, and with it all that was begun.
             let _ = ready.send(Err(error));
             return;
         }
         tracer.ready = Some(ready);
         tracer.trace(now_ns() + ALL_WITHIN_NS);
+        tracer.seen.traced_until_now(tracer.threads.into_iter().collect());
     }
 
     fn trace(&mut self, all_by_ns: u64) {
@@ -101,8 +103,9 @@ impl Tracer {
             self.release(now);
             if now >= self.next_look_ns {
                 self.next_look_ns = now + LOOK_EVERY_NS;
-                // Who cannot be traced now was said at the beginning, or is looked at again.
-                let _ = self.seize_all();
+                // What a traced process starts is traced from birth. Others are only known where
+                // the target is a cgroup. One that cannot be traced now is looked at again.
+                let _ = self.seize_all(&[]);
             }
             if (self.expected.is_empty() || now >= all_by_ns)
                 && let Some(ready) = self.ready.take()
@@ -124,11 +127,11 @@ impl Tracer {
 
     /// Begins to trace every thread of the target that is not traced yet. Threads are made while
     /// this goes on: once one pass finds nobody new, the rest come by themselves.
-    fn seize_all(&mut self) -> Result<(), CannotTrace> {
+    fn seize_all(&mut self, first: &[u32]) -> Result<(), CannotTrace> {
         let mut found = true;
         while found {
             found = false;
-            for pid in self.target.processes_now() {
+            for pid in first.iter().copied().chain(self.target.processes_now()) {
                 for tid in who::threads(pid) {
                     if self.threads.contains(&tid) {
                         continue;
@@ -144,7 +147,7 @@ impl Tracer {
                         // It has ended.
                         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
                         // Born traced, and not reported yet.
-                        Err(_) if who::tracer_of(pid, tid) == Some(self.seen.tracer()) => {}
+                        Err(_) if who::tracer_of(tid) == Some(self.seen.tracer()) => {}
                         Err(e) => return Err(CannotTrace::of(pid, tid, e)),
                     }
                 }
@@ -238,14 +241,6 @@ impl Tracer {
         self.expected.remove(&tid);
         self.let_go(tid);
     }
-}
-
-/// Whether any thread is still traced by a thread of this process that has ended or should have.
-pub(super) fn still_traced(target: &Target, tracer: i32) -> bool {
-    target
-        .processes_now()
-        .into_iter()
-        .any(|pid| who::threads(pid).into_iter().any(|t| who::tracer_of(pid, t) == Some(tracer)))
 }
 
 /// The calls that are meant, with their names.

@@ -20,7 +20,7 @@ pub(super) enum CannotTrace {
 
 impl CannotTrace {
     pub(super) fn of(pid: u32, tid: i32, source: io::Error) -> Self {
-        if let Some(by) = tracer_of(pid, tid) {
+        if let Some(by) = tracer_of(tid) {
             return Self::Traced { pid, by: name(by) };
         }
         match source.raw_os_error() {
@@ -43,8 +43,9 @@ pub(super) fn threads(pid: u32) -> Vec<i32> {
 }
 
 /// Who traces a thread.
-pub(super) fn tracer_of(pid: u32, tid: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+pub(super) fn tracer_of(tid: i32) -> Option<i32> {
+    // A thread that leads no process is not listed there, and is found by name nevertheless.
+    let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     let by = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     by.trim().parse().ok().filter(|by| *by != 0)
 }

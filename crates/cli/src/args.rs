@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Put one fault in place, hold it for a while, and undo it
     Inject(Inject),
-    /// Render the report of a recorded run again
+    /// Render the reports of recorded runs again, or sum them up
     Report(Report),
     /// Check experiment files without running anything
     Check(Check),
@@ -92,9 +92,12 @@ pub(crate) struct Inject {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Report {
-    /// The run's directory
-    #[arg(value_name = "RUN")]
-    pub(crate) run: PathBuf,
+    /// The runs' directories
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Only one table of all runs: verdict, effect, times and losses; as Markdown into a pipe
+    #[arg(long)]
+    pub(crate) summary: bool,
 }
 
 #[derive(Debug, clap::Args)]

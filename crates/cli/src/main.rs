@@ -14,6 +14,7 @@ mod lab;
 mod progress;
 mod report;
 mod run;
+mod summary;
 mod terminal;
 
 use std::process::ExitCode;

@@ -2,17 +2,25 @@
 
 use std::path::Path;
 
-use temblor_judge::{RunResult, Verdict};
+use temblor_judge::RunResult;
 
 use crate::args::Report;
 use crate::exit::{Exit, Failure};
+use crate::summary;
 use crate::terminal::{painted, plain, print};
 
-/// Renders a run's report again and says the verdict.
+/// Renders runs' reports again and says their verdicts; ends as the weightiest of them does.
 pub(crate) fn report(args: &Report) -> Result<Exit, Failure> {
-    let result = render(&args.run)?;
-    tell(&result, &args.run);
-    Ok(result.verdict.into())
+    if args.summary {
+        return Ok(summary::summary(&args.runs));
+    }
+    let mut exit = Exit::Pass;
+    for run in &args.runs {
+        let result = render(run)?;
+        tell(&result, run);
+        exit = summary::weightier(exit, result.verdict.into());
+    }
+    Ok(exit)
 }
 
 /// Judges the run in `dir` and writes its reports.
@@ -24,13 +32,7 @@ pub(crate) fn render(dir: &Path) -> Result<RunResult, Failure> {
 
 /// The verdict, why, and where to read on.
 pub(crate) fn tell(result: &RunResult, dir: &Path) {
-    let (word, colour) = match result.verdict {
-        Verdict::Pass => ("PASS", 32),
-        Verdict::Fail => ("FAIL", 31),
-        Verdict::Invalid => ("INVALID", 33),
-        Verdict::Aborted => ("ABORTED", 33),
-        Verdict::Leak => ("LEAK", 31),
-    };
+    let (word, colour) = summary::word(result.verdict);
     print(&format!("{}  {}", painted(word, colour), plain(&result.experiment.title)));
     for reason in &result.reasons {
         print(&format!("  - {}", plain(reason)));

@@ -28,6 +28,16 @@ pub(crate) fn painted(text: &str, ansi: u8) -> String {
     if colour() { format!("\x1b[{ansi}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// Standard output is a terminal: somebody reads it now.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// How many columns standard output has, where it is a terminal.
+pub(crate) fn width() -> usize {
+    columns()
+}
+
 /// How many columns standard error has.
 pub(crate) fn columns() -> usize {
     crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns).max(20))

@@ -30,6 +30,7 @@ fn wrong_command_lines() {
         (&["run", "network-partition", "--seed", "x"], 2, "--seed"),
         (&["report", "/nonexistent"], 2, "/nonexistent"),
         (&["report", empty], 2, "is no run"),
+        (&["report", "--summary", empty], 2, "is no run"),
         (&["lab", "up", "--network", "10.0.0.0"], 2, "10.0.0.0"),
         (&["lab", "supervise"], 2, "by hand"),
         (&["check", "network-partition", "/nonexistent.yaml"], 2, "cannot be read"),

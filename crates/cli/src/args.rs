@@ -35,6 +35,12 @@ pub(crate) enum Command {
     /// Undo what a run leaves when it dies (started by the run)
     #[command(hide = true)]
     Guardian(Guardian),
+    /// Use processor time or memory (started by a fault)
+    #[command(hide = true)]
+    Stressor(Worker),
+    /// Write and sync a file (started by a fault)
+    #[command(hide = true)]
+    DiskWorker(Worker),
 }
 
 #[derive(Debug, clap::Args)]
@@ -152,6 +158,13 @@ pub(crate) struct Heal {
     /// Change nothing: list what is open, also of runs that go on, and exit 5 if there is anything
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Worker {
+    /// What the fault wants of it
+    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -17,12 +17,13 @@ mod run;
 mod summary;
 mod terminal;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Command};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -37,7 +38,16 @@ fn main() -> ExitCode {
         Command::Lab(lab) => lab::lab(lab.command),
         Command::Heal(heal) => heal::heal(&heal),
         Command::Guardian(guardian) => guardian::guardian(&guardian),
+        Command::Stressor(worker) => return temblor_faults::stressor::main(worker.words),
+        Command::DiskWorker(worker) => disk_worker(worker.words),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     done.unwrap_or_else(Failure::tell).into()
+}
+
+/// What `disk.contention` starts: not for people.
+fn disk_worker(words: Vec<String>) -> Result<Exit, Failure> {
+    let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+    temblor_faults::disk::worker(&words).map_err(Failure::other)?;
+    Ok(Exit::Pass)
 }

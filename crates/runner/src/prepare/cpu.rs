@@ -1,6 +1,6 @@
 //! Faults of processors.
 
-use temblor_faults::cpu::{Amount, Quota};
+use temblor_faults::cpu::{Amount, Quota, Stress};
 
 use super::Faults;
 use super::values::Values;
@@ -15,6 +15,11 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
                 (None, None) => return Err(values.lacks("to")),
             };
             values.on_each(|target| Ok(Quota { target, to }))
+        }
+        "cpu.stress" => {
+            let workers = values.count("workers").and_then(|n| u32::try_from(n).ok());
+            let load = values.number("load").unwrap_or(1.0);
+            values.on_each(|target| Ok(Stress { target, workers, load }))
         }
         _ => Err(values.unknown()),
     }

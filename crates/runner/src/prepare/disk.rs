@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use temblor_faults::disk::{
-    BlockDevice, DeviceAsked, Fill, Fsync, Mark, Place, SyncError, Throttle,
+    BlockDevice, Contention, DeviceAsked, Fill, Fsync, Mark, Place, SyncError, Throttle,
+    WorkerProgram,
 };
 use temblor_host::target::Target;
 
@@ -26,6 +27,18 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
                 })
             })
         }
+        "disk.contention" => values.on_each(|target| {
+            Ok(Contention {
+                place: place(values, target),
+                workers: values.count("workers").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
+                block_bytes: values.count("block").unwrap_or(256 << 10),
+                sync: values.flag("sync"),
+                program: WorkerProgram {
+                    path: PathBuf::from("/proc/self/exe"),
+                    args: vec!["disk-worker".into()],
+                },
+            })
+        }),
         "disk.fill" => {
             let mark = match (values.number("to"), values.count("free")) {
                 (Some(share), _) => Mark::To(share),

@@ -311,7 +311,7 @@ pub static FAULTS: &[FaultSpec] = &[
             TARGET,
             Param::new(
                 "size",
-                Kind::Bytes { min: MIB, max: 64 * TIB },
+                Kind::Bytes { min: 4 * MIB, max: 64 * TIB },
                 "how much it takes; until the kernel kills somebody unless said",
             ),
             Param::new(

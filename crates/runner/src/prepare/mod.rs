@@ -4,9 +4,11 @@
 mod cpu;
 mod disk;
 mod engine;
+mod memory;
 mod network;
 mod process;
 mod resource;
+mod time;
 mod values;
 
 use temblor_faults::{Fault, Kind, PlannedChange};
@@ -31,6 +33,8 @@ pub(crate) fn prepare(
         Some(("network", _)) => network::prepare(&values),
         Some(("process", _)) => process::prepare(&values),
         Some(("cpu", _)) => cpu::prepare(&values),
+        Some(("memory", _)) => memory::prepare(&values),
+        Some(("time", _)) => time::prepare(&values),
         Some(("disk", _)) => disk::prepare(&values),
         Some(("resource", _)) => resource::prepare(&values),
         _ => Err(values.unknown()),

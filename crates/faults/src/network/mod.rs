@@ -1,5 +1,6 @@
 //! Faults of the network between a target and others.
 
+mod dns;
 pub mod netem;
 mod partition;
 mod prefix;
@@ -7,6 +8,7 @@ mod queue;
 mod reset;
 mod shape;
 
+pub use dns::{Answer, Dns};
 #[cfg(test)]
 pub(crate) use partition::empty_netns;
 pub use partition::{Action, Direction, MAX_PEERS, MAX_PORTS, Partition, Peer, trial};

@@ -35,7 +35,12 @@ const BYPASS: u16 = 1;
 const ANSWER_SECONDS_MAX: i64 = 5;
 
 /// Appends to a chain of an `inet` table the rule that hands every packet to a queue.
-pub(super) fn add_rule(owner: BorrowedFd<'_>, table: &str, chain: &str, queue: u16) -> Result<()> {
+pub(in crate::network) fn add_rule(
+    owner: BorrowedFd<'_>,
+    table: &str,
+    chain: &str,
+    queue: u16,
+) -> Result<()> {
     let refused = |source: Errno| {
         let doing = "add a rule with the iptables target NFQUEUE to an nftables table";
         match source {

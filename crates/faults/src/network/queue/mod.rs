@@ -25,15 +25,15 @@
 //! them. Where packets are taken by chance or take their time on the wire they are split first
 //! into what the wire carries.
 
-mod compat;
+pub(in crate::network) mod compat;
 mod copies;
 mod effect;
 mod flip;
 mod line;
 mod message;
 mod rules;
-mod socket;
-mod worker;
+pub(in crate::network) mod socket;
+pub(in crate::network) mod worker;
 
 pub(super) use effect::share_within;
 pub(super) use worker::be_punctual;

@@ -33,6 +33,7 @@ const CMD_BIND: u8 = 1;
 const COPY_PACKET: u8 = 2;
 /// Attributes of a verdict.
 const VERDICT_HDR: i32 = 2;
+const NFQA_MARK: i32 = 3;
 /// What becomes of a packet.
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
@@ -48,37 +49,37 @@ const MESSAGE_BYTES: usize = 66 << 10;
 
 /// What is asked of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Setup {
+pub(in crate::network) struct Setup {
     /// How many bytes of each packet are copied.
-    pub(super) copy_bytes: u32,
+    pub(in crate::network) copy_bytes: u32,
     /// Big segments are passed as they are, and not split into packets as they are on the wire.
-    pub(super) big_segments: bool,
+    pub(in crate::network) big_segments: bool,
 }
 
 /// A packet in a queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packet<'a> {
-    pub(super) queue: u16,
-    pub(super) id: u32,
+pub(in crate::network) struct Packet<'a> {
+    pub(in crate::network) queue: u16,
+    pub(in crate::network) id: u32,
     /// How long it is, IP header included.
-    pub(super) bytes: u32,
+    pub(in crate::network) bytes: u32,
     /// The interface that it leaves by; 0 for one that has come.
-    pub(super) out_interface: u32,
+    pub(in crate::network) out_interface: u32,
     /// What was copied of it, from its IP header on.
-    pub(super) copied: &'a [u8],
+    pub(in crate::network) copied: &'a [u8],
 }
 
 /// A socket with the queues that are bound to it. Closing it ends them; what they hold is then
 /// lost, and what comes passes (the rule says `bypass`).
 #[derive(Debug)]
-pub(super) struct QueueSocket {
+pub(in crate::network) struct QueueSocket {
     fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
 impl QueueSocket {
-    pub(super) fn open() -> Result<Self> {
+    pub(in crate::network) fn open() -> Result<Self> {
         let fd = socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
@@ -99,7 +100,7 @@ impl QueueSocket {
 
     /// Takes a queue whose number is free, and configures it. Numbers are looked for from
     /// `start` on, modulo those that are looked at.
-    pub(super) fn bind_free(&mut self, start: u16, setup: Setup) -> Result<u16> {
+    pub(in crate::network) fn bind_free(&mut self, start: u16, setup: Setup) -> Result<u16> {
         let taken = |error: &io::Error| {
             let errno = error.raw_os_error();
             errno == Some(libc::EBUSY) || errno == Some(libc::EPERM)
@@ -151,7 +152,7 @@ impl QueueSocket {
 
     /// Reads what has come, a packet at a time and `packets_max` at most; false when nothing is
     /// left to read.
-    pub(super) fn read(
+    pub(in crate::network) fn read(
         &mut self,
         packets_max: usize,
         mut each: impl FnMut(BorrowedFd<'_>, &mut Packet<'_>),
@@ -208,8 +209,26 @@ fn parse<'a>(message: &super::message::Received<'a>) -> Option<Packet<'a>> {
 }
 
 /// Lets one packet go on, with other bytes than it had where they are given.
-pub(super) fn accept(fd: BorrowedFd<'_>, queue: u16, id: u32, changed: Option<&[u8]>) {
+pub(in crate::network) fn accept(fd: BorrowedFd<'_>, queue: u16, id: u32, changed: Option<&[u8]>) {
     let message = verdict(VERDICT, queue, id, ACCEPT);
+    tell(
+        fd,
+        match changed {
+            Some(bytes) => message.attribute(libc::NFQA_PAYLOAD, bytes),
+            None => message,
+        },
+    );
+}
+
+/// As [`accept`], with a mark on the packet, for rules behind the queue to know it by.
+pub(in crate::network) fn accept_marked(
+    fd: BorrowedFd<'_>,
+    queue: u16,
+    id: u32,
+    mark: u32,
+    changed: Option<&[u8]>,
+) {
+    let message = verdict(VERDICT, queue, id, ACCEPT).attribute(NFQA_MARK, &mark.to_be_bytes());
     tell(
         fd,
         match changed {
@@ -262,16 +281,16 @@ fn why_no_queue(error: io::Error) -> Error {
 
 /// A queue as the kernel lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) number: u16,
+pub(in crate::network) struct Listed {
+    pub(in crate::network) number: u16,
     /// Packets that are in it now.
-    pub(super) held: u64,
+    pub(in crate::network) held: u64,
     /// Packets that ever were: the number of the last one.
-    pub(super) handed: u64,
+    pub(in crate::network) handed: u64,
 }
 
 /// The queues of a namespace that somebody has taken.
-pub(super) fn listed(netns: &Netns) -> Result<Vec<Listed>> {
+pub(in crate::network) fn listed(netns: &Netns) -> Result<Vec<Listed>> {
     let doing = "list the kernel's packet queues";
     let text = netns
         .run(|| std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue"))

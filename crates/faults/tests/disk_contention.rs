@@ -100,9 +100,11 @@ fn workers_end_with_the_program_that_started_them() {
     }
     with_disk(32, |disk| {
         let before = free(disk);
+        let journal = tempfile::tempdir().unwrap();
         let mut breaker = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "breaker", "--nocapture"])
             .env("TEMBLOR_TEST_BREAKER", disk)
+            .env(JOURNAL, journal.path())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

@@ -137,9 +137,11 @@ fn a_killed_program_leaves_nothing() {
     }
     with_disk(16, |disk| {
         let before = free(disk);
+        let journal = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "a_killed_program_leaves_nothing", "--nocapture"])
             .env("TEMBLOR_TEST_FILL", disk)
+            .env(JOURNAL, journal.path())
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();

@@ -344,9 +344,11 @@ fn a_killed_program_lets_go() {
         return;
     }
     let mut program = Program::new();
+    let journal = tempfile::tempdir().unwrap();
     let mut breaker = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "breaker", "--nocapture"])
         .env("TEMBLOR_TEST_BREAKER", program.pid().to_string())
+        .env(JOURNAL, journal.path())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

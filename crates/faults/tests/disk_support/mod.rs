@@ -161,8 +161,11 @@ pub fn wait_until(what: &str, every: Duration, mut question: impl FnMut() -> boo
     }
 }
 
-/// A journal that goes with the test's directory.
+/// Where a program that is killed keeps its journal: in a directory of whoever kills it.
+pub const JOURNAL: &str = "TEMBLOR_TEST_JOURNAL";
+
+/// A journal of a test's own.
 pub fn guard() -> Guard {
-    let dir = std::env::temp_dir().join(unique("journal"));
-    Guard::without_guardian(&dir).unwrap()
+    let dir = std::env::var_os(JOURNAL).map_or_else(std::env::temp_dir, PathBuf::from);
+    Guard::without_guardian(&dir.join(unique("journal"))).unwrap()
 }

@@ -12,7 +12,7 @@ TEMBLOR := $(TARGET_DIR)/release/temblor
 EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-pool redis nginx \
 	latency cascade
 
-.PHONY: help setup build demo test lint fmt bench chaos-all chaos-check chaos-logs \
+.PHONY: help setup build demo test torture lint fmt bench chaos-all chaos-check chaos-logs \
 	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
@@ -46,6 +46,12 @@ test: setup ## Run every test, those that need root and real servers included
 	$(CARGO) build --bins
 	$(CARGO) nextest run --workspace --no-run
 	$(if $(SUDO),$(SUDO) -E env "PATH=$$PATH",) $(CARGO) nextest run --workspace
+
+torture: ## Kill it at random moments and compare the whole state: TORTURE_ROUNDS (1000), TORTURE_SEED
+	$(CARGO) build --bins
+	$(CARGO) test -p temblor-tests --test torture --no-run
+	$(if $(SUDO),$(SUDO) -E env "PATH=$$PATH",) env TORTURE_ROUNDS=$${TORTURE_ROUNDS:-1000} \
+		$(CARGO) test -p temblor-tests --test torture -- --nocapture --exact no_way_of_dying_leaves_a_fault_behind
 
 lint: ## Formatting and lints, as strict as can be
 	$(CARGO) fmt --all --check

@@ -4,5 +4,6 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod lab;
+pub mod torture;
 
 pub use lab::{Lab, result, said, skipped, temblor, wait_for};

@@ -35,16 +35,16 @@ impl Guard {
     /// The journal cannot be written, or the guardian cannot be started.
     pub fn start(dir: &Path, guardian: Command, deadline: Duration) -> Result<Self> {
         let shared = Shared::new(dir, Some(deadline))?;
-        let journal_path = {
+        let guardian = {
             let mut book = shared.book();
             let journal = book.journal();
-            journal.begin().map_err(|e| not_written(dir, e))?;
-            shared.directory.path().join(journal.file_name())
+            let path = shared.directory.path().join(journal.file_name());
+            Guardian::new(guardian, &path, journal.header())?
         };
-        let guard = Self { shared: Arc::new(shared) };
-        *guard.shared.guardian() = Some(Guardian::new(guardian, &journal_path));
-        guard.shared.ensure_guarded()?;
-        Ok(guard)
+        *shared.guardian() = Some(guardian);
+        // The guardian first, then the journal: what is begun is watched from its beginning.
+        shared.ensure_guarded()?;
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// A journal without a guardian: for tests and benchmarks of single faults. The file is made

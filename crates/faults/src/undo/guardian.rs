@@ -12,6 +12,9 @@
 //!   that the kernel undoes what dies with it and nobody undoes anything at the same time.
 //!
 //! Then it replays the journal, tries again what fails for a bounded time, and ends.
+//!
+//! It is there before the journal is: an owner that is killed while it begins leaves nothing. So
+//! it is told over the socket, and not by the journal, whose guardian it is.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -27,8 +30,8 @@ use rustix::process::Signal;
 use temblor_event::clock::now_ns;
 use temblor_host::process::{Identity, Process};
 
-use super::journal::{Header, LOG_ENDING, Parsed};
-use super::replay::{Bounds, Replayed, look, replay};
+use super::journal::{Directory, Header, LOG_ENDING, Line, NEW_ENDING, Parsed, encode, parse};
+use super::replay::{Bounds, Replayed, replay};
 use super::{Undo, pid_namespace};
 use crate::{Error, Result};
 
@@ -39,6 +42,8 @@ const BYE: u8 = b'b';
 /// How long a guardian may take to be ready: a program is started, and this machine is being
 /// shaken on purpose.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// A header is a few hundred bytes.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// How long past the deadline the owner may take to undo its faults by itself.
 const GRACE_NS: u64 = 5_000_000_000;
 /// How long a process that was killed may take to die before what it did is undone nevertheless:
@@ -55,21 +60,22 @@ const GOES_WITHIN_MS: u32 = 1_000;
 #[derive(Debug)]
 pub(super) struct Guardian {
     command: Command,
+    /// What it is told of its owner.
+    header: Vec<u8>,
     running: Option<(Child, UnixStream)>,
 }
 
 impl Guardian {
-    /// One that is not started yet, for the journal at this absolute path.
-    pub(super) fn new(mut command: Command, journal: &Path) -> Self {
+    /// One that is not started yet, for the journal at this absolute path, which need not be
+    /// there yet.
+    pub(super) fn new(mut command: Command, journal: &Path, header: &Header) -> Result<Self> {
         command.arg(journal).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { command, running: None }
+        let header = encode::<Undo>(&Line::Header(header.clone())).map_err(failed)?;
+        Ok(Self { command, header, running: None })
     }
 
     /// Starts it and waits until it is ready.
     pub(super) fn start(&mut self) -> Result<Identity> {
-        let failed = |e: io::Error| {
-            Error::system("start the guardian, which undoes faults when this process dies", e)
-        };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         self.command.stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = self.command.spawn();
@@ -77,7 +83,7 @@ impl Guardian {
         // stay open here, and its death would not be seen.
         self.command.stdin(Stdio::null());
         let mut child = child.map_err(failed)?;
-        match ready(&ours, &child) {
+        match ready(&ours, &self.header, &child) {
             Ok(identity) => {
                 self.running = Some((child, ours));
                 Ok(identity)
@@ -123,12 +129,22 @@ impl Guardian {
     }
 }
 
-fn ready(stream: &UnixStream, child: &Child) -> io::Result<Identity> {
+fn failed(error: io::Error) -> Error {
+    Error::system("start the guardian, which undoes faults when this process dies", error)
+}
+
+/// Tells a guardian whose it is, and waits until it says that it is ready.
+fn ready(stream: &UnixStream, header: &[u8], child: &Child) -> io::Result<Identity> {
     stream.set_read_timeout(Some(READY_WITHIN))?;
+    stream.set_write_timeout(Some(READY_WITHIN))?;
     let mut said = [0];
     let mut reader = stream;
+    // One that has ended does not listen; the read says so better.
+    let _ = reader.write_all(header);
     reader.read_exact(&mut said).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::new(e.kind(), "it ended at once"),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            io::Error::new(e.kind(), "it ended at once")
+        }
         io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "it is not ready"),
         _ => e,
     })?;
@@ -151,9 +167,7 @@ fn ready(stream: &UnixStream, child: &Child) -> io::Result<Identity> {
 pub fn stand_guard(journal: &Path) -> Result<()> {
     detach();
     let failed = |e: io::Error| Error::system(format!("stand guard over {}", journal.display()), e);
-    let parsed: Parsed<Undo> = look(journal).map_err(failed)?;
-    let header =
-        parsed.header.ok_or_else(|| failed(io::Error::other("it does not say whose it is")))?;
+    let header = told().map_err(failed)?;
     if pid_namespace().map_err(failed)? != header.pid_namespace {
         return Err(failed(io::Error::other("its owner is in another pid namespace")));
     }
@@ -163,19 +177,36 @@ pub fn stand_guard(journal: &Path) -> Result<()> {
     if let Some(owner) = &owner {
         wait(owner, &header).map_err(failed)?;
     }
-    match replay(journal, BOUNDS) {
-        Ok(None) => Ok(()),
-        Ok(Some(replayed)) if replayed.finished => Ok(()),
-        Ok(Some(replayed)) => {
-            let why = what_is_left(&replayed);
-            note(journal, &why);
-            Err(failed(io::Error::other(why)))
-        }
-        Err(error) => {
-            note(journal, &error.to_string());
-            Err(failed(error))
+    let replayed = replay(journal, BOUNDS);
+    // What its owner had begun when it was killed: nothing is on record there.
+    let _ = fs::remove_file(journal.with_extension(NEW_ENDING));
+    if let Ok(Some(directory)) = Directory::find(journal.parent().unwrap_or(Path::new("/"))) {
+        directory.tidy();
+    }
+    let why = match replayed {
+        Ok(None) => return Ok(()),
+        Ok(Some(replayed)) if replayed.finished => return Ok(()),
+        Ok(Some(replayed)) => what_is_left(&replayed),
+        Err(error) => error.to_string(),
+    };
+    note(journal, &why);
+    Err(failed(io::Error::other(why)))
+}
+
+/// What the owner says of itself first.
+fn told() -> io::Result<Header> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') && line.len() < HEADER_BYTES_MAX {
+        let mut byte = [0];
+        match rustix::io::read(io::stdin(), &mut byte) {
+            Ok(0) => return Err(io::Error::other("its owner has ended")),
+            Ok(_) => line.extend_from_slice(&byte),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
         }
     }
+    let parsed: Parsed<Undo> = parse(&line);
+    parsed.header.ok_or_else(|| io::Error::other("its owner does not say who it is"))
 }
 
 /// Waits until it is time to replay.

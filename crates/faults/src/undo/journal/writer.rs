@@ -114,6 +114,11 @@ impl<U: Serialize + Debug, S: Store> Journal<U, S> {
         }
     }
 
+    /// Whose it is.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
     /// The name of the file.
     pub(crate) fn file_name(&self) -> String {
         format!("{}.{ENDING}", self.name)

@@ -16,8 +16,8 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use temblor_tests::torture::{
-    Calibrated, FAULTS, Moment, State, Torn, Tortured, Victim, World, act_as_target, calibrate,
-    difference, round,
+    Calibrated, FAULTS, Moment, State, Torn, Tortured, Victim, World, abandon, act_as_target,
+    calibrate, difference, round,
 };
 use temblor_tests::{said, skipped};
 
@@ -110,10 +110,10 @@ fn torture(rounds: usize, seed: u64, bound: Duration) -> (Kills, u64, Vec<String
             world = Some((new, before));
         }
         let (here, before) = world.as_ref().unwrap();
-        let (fault, takes) = faults[n % faults.len()];
-        // Every fault meets every moment and every victim, in turn.
-        let turn = n / faults.len();
-        let (moment, victim) = (MOMENTS[turn % 3], VICTIMS[(turn / 3 + n) % 3]);
+        let (which, turn) = (n % faults.len(), n / faults.len());
+        let (fault, takes) = faults[which];
+        // Every fault meets every victim at every moment, in turn; those of one turn differ.
+        let (moment, victim) = (MOMENTS[(turn + which) % 3], VICTIMS[(turn / 3 + which / 3) % 3]);
         let done = round(here, fault, takes, (moment, victim), before, bound, &mut random);
         let counts = kills.entry(fault.name).or_default();
         counts[moment as usize] += done.killed.len();
@@ -134,6 +134,26 @@ fn torture(rounds: usize, seed: u64, bound: Duration) -> (Kills, u64, Vec<String
         }
     }
     (kills, slowest_ms, leaks)
+}
+
+/// An instrument whose guardian and `heal` did nothing would be found out.
+#[test]
+fn a_fault_that_nobody_undoes_is_seen_until_heal_does() {
+    if skipped() {
+        return;
+    }
+    let seen = std::thread::spawn(|| {
+        let world = World::new(&Torn::out(), "as_target");
+        let before = world.state();
+        for name in ["process.pause", "resource.files"] {
+            let fault = FAULTS.iter().find(|fault| fault.name == name).unwrap();
+            let (abandoned, healed) = abandon(&world, fault, &before);
+            let journal_only = abandoned.lines().all(|line| line.contains("/undo/"));
+            assert!(!abandoned.is_empty() && !journal_only, "{name}: {abandoned}");
+            assert_eq!(healed, "", "{name}");
+        }
+    });
+    seen.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 /// What is left on purpose is seen: a comparison that sees nothing would prove nothing.

@@ -267,6 +267,21 @@ pub fn round(
     Round { killed, healed_ms: same_ns.saturating_sub(ended_ns) / 1_000_000, left }
 }
 
+/// Puts a fault in place, kills both, and does not call `temblor heal`: what is different then.
+/// Then it does, and gives what is different still.
+pub fn abandon(world: &World, fault: &Tortured, before: &State) -> (String, String) {
+    let mut injector = Injector::start(world, fault);
+    assert!(injector.journal(world) && injector.in_place(), "{} is not in place", fault.name);
+    let guardian = injector.guardian().unwrap();
+    assert!(guardian.signal(Signal::KILL).unwrap());
+    injector.signal(Signal::KILL);
+    injector.ended();
+    let (_, abandoned) = compare(world, before, Duration::from_secs(1));
+    let out = world.command(&["heal".to_owned()]).output().unwrap();
+    assert!(out.status.success(), "{}", crate::said(&out));
+    (abandoned, compare(world, before, BOUND).1)
+}
+
 /// Looks until everything is as before, at most this long; when that was, and what is not.
 fn compare(world: &World, before: &State, bound: Duration) -> (u64, String) {
     let bound_ns = now_ns() + ns(bound);

@@ -7,6 +7,6 @@ mod state;
 mod world;
 
 pub use faults::{FAULTS, Tortured};
-pub use kill::{Calibrated, Moment, Round, Victim, calibrate, round};
+pub use kill::{Calibrated, Moment, Round, Victim, abandon, calibrate, round};
 pub use state::{State, difference};
 pub use world::{Torn, World, act_as_target};

@@ -13,7 +13,7 @@ use super::world::{TOKEN, World};
 const NETWORK: &str = "nft list ruleset; tc qdisc show; for dev in e0 lo; do tc class show dev \
     $dev; tc filter show dev $dev; tc filter show dev $dev ingress; tc filter show dev $dev egress; \
     done; ip -o link; ip -o addr; ip route show table all; ip -6 route show table all; ip rule; \
-    ip -6 rule; ip -o tuntap";
+    ip -6 rule; ip -o tuntap; ss -Htn state established sport = :7000 | wc -l";
 
 /// Figures that the kernel counts, and files that only take commands: they are no settings.
 const COUNTED: &[&str] = &[

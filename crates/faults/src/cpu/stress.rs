@@ -86,7 +86,8 @@ impl Fault for Stress {
         place.enter(&self.target, guard, &mut record)?;
         let dirs = place.dirs(&self.target, WANTED);
         let job = Job::Cpu { workers: self.workers(), load: self.load };
-        let stressor = Running::start(&job, &dirs, &self.words(), guard, &mut record)?;
+        let mut stressor = Running::start(&job, &dirs, &self.words(), guard, &mut record)?;
+        stressor.set_level(1.0)?;
         let described = Described {
             name: NAME.into(),
             dose: BTreeMap::from([

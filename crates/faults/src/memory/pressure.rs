@@ -37,7 +37,7 @@ use crate::process::record::{OnRecord, all_closed};
 use crate::process::stat::Stat;
 use crate::stressor::{Job, Running};
 use crate::undo::Guard;
-use crate::{Described, Error, Fault, Injected, PlannedChange, Result, Reverted};
+use crate::{Described, Error, Fault, Injected, PlannedChange, Refusal, Result, Reverted};
 
 const NAME: &str = "memory.pressure";
 /// Into how many processes the stressor is split at most.
@@ -49,7 +49,9 @@ const LEFT_SHARE: u64 = 10;
 /// How far what is taken may be from what was asked.
 const WITHIN_SHARE: f64 = 0.02;
 /// How often the kernel's count of killed processes is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How much more the stressor may take at a time: 2 GiB a second at the most.
+const GRANT_BYTES: u64 = 4 << 20;
 /// The bit of CAP_SYS_RESOURCE.
 const CAP_SYS_RESOURCE: u32 = 24;
 
@@ -237,10 +239,20 @@ impl Fault for Pressure {
             stressors.push(Running::start(job, &dirs, &what, guard, &mut record)?);
         }
         let pids: Vec<u32> = stressors.iter().map(Running::pid).collect();
+        if let Amount::Bytes(_) = self.size {
+            stressors.iter_mut().try_for_each(|stressor| stressor.set_level(1.0))?;
+        }
         let stressors = Arc::new(Mutex::new(stressors));
+        let granter = Granter {
+            group: group.clone(),
+            started,
+            pids: pids.clone(),
+            stressors: Arc::clone(&stressors),
+            bytes: worked.bytes,
+        };
         let watcher = match self.size {
             Amount::Bytes(_) => None,
-            Amount::UntilKilled => Some(Watcher::start(&group, started, &stressors)?),
+            Amount::UntilKilled => Some(Watcher::start(granter)?),
         };
         let described = Described {
             name: NAME.into(),
@@ -273,36 +285,62 @@ impl Fault for Pressure {
     }
 }
 
-/// Gives everything back as soon as the kernel has killed somebody.
+/// Grants the stressor more and more, until the kernel has killed somebody: then it gives
+/// everything back. What it may take is granted piece by piece, when it has taken what it was
+/// granted before, so that it cannot run on and cost a second process while the first one dies.
+struct Granter {
+    group: MemoryGroup,
+    started: Counters,
+    pids: Vec<u32>,
+    stressors: Arc<Mutex<Vec<Running>>>,
+    bytes: u64,
+}
+
+impl Granter {
+    #[expect(clippy::cast_precision_loss, reason = "a share of a machine's memory")]
+    fn run(self, told_to_stop: &AtomicBool) {
+        // The kernel's account of a process lags behind by some pages a thread.
+        let slack = (self.pids.len() as u64) << 20;
+        let mut granted = 0;
+        while !told_to_stop.load(Ordering::Acquire) {
+            if self.group.counters().is_some_and(|now| now.kills > self.started.kills) {
+                return self.grant(0.0);
+            }
+            if granted < self.bytes && held_by(&self.pids) + slack >= granted {
+                granted = (granted + GRANT_BYTES.max(slack)).min(self.bytes);
+                self.grant(granted as f64 / self.bytes as f64);
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    fn grant(&self, level: f64) {
+        let mut stressors = self.stressors.lock().unwrap_or_else(PoisonError::into_inner);
+        for stressor in stressors.iter_mut() {
+            // One that was killed itself hears nothing, and has nothing.
+            let _ = stressor.set_level(level);
+        }
+    }
+}
+
+/// What these processes have in memory of their own.
+fn held_by(pids: &[u32]) -> u64 {
+    pids.iter().map(|pid| memory_of(*pid, "RssAnon:")).sum()
+}
+
+/// The thread of a [`Granter`].
 struct Watcher {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
-    fn start(
-        group: &MemoryGroup,
-        started: Counters,
-        stressors: &Arc<Mutex<Vec<Running>>>,
-    ) -> Result<Self> {
+    fn start(granter: Granter) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, group, stressors) = (Arc::clone(&stop), group.clone(), Arc::clone(stressors));
-        let watch = move || {
-            while !told.load(Ordering::Acquire) {
-                if group.counters().is_some_and(|now| now.kills > started.kills) {
-                    let mut stressors = stressors.lock().unwrap_or_else(PoisonError::into_inner);
-                    for stressor in stressors.iter_mut() {
-                        // One that was killed itself hears nothing, and has nothing.
-                        let _ = stressor.set_level(0.0);
-                    }
-                    return;
-                }
-                std::thread::park_timeout(LOOK_EVERY);
-            }
-        };
+        let told = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("memory-pressure".into())
-            .spawn(watch)
+            .spawn(move || granter.run(&told))
             .map_err(|e| Error::system("start the thread that watches for the kill", e))?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -344,7 +382,7 @@ impl Pressed {
         // They are our children: until we wait for them their pids are nobody else's.
         let ended = |pid: &&u32| Stat::of(**pid).is_none_or(Stat::has_ended);
         let killed = self.pids.iter().filter(ended).count() as u64;
-        let held: u64 = self.pids.iter().map(|pid| memory_of(*pid, "RssAnon:")).sum();
+        let held = held_by(&self.pids);
         self.most = self.most.max(held);
         let part = |name: &str, count, bytes| EffectPart { name: name.into(), count, bytes };
         let parts = vec![
@@ -400,7 +438,11 @@ impl Injected for Pressed {
         Ok(self.last.clone())
     }
 
+    /// "Until somebody is killed" has no level.
     fn set_level(&mut self, level: f64) -> Result<()> {
+        if self.size == Amount::UntilKilled {
+            return Err(Refusal::NoLevels { fault: NAME.into() }.into());
+        }
         if !(0.0..=1.0).contains(&level) {
             return Err(MemoryRefusal::Level { given: level }.into());
         }

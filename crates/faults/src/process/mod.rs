@@ -20,5 +20,5 @@ pub use crash_loop::CrashLoop;
 pub use kill::Kill;
 pub use pause::Pause;
 pub use refusal::ProcessRefusal;
-pub use restart::{Engine, Restart};
+pub use restart::Restart;
 pub use signal::Signo;

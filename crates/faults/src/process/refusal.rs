@@ -54,6 +54,17 @@ pub enum ProcessRefusal {
         /// The target.
         service: String,
     },
+    /// An engine stops a container with the signal that its image names.
+    #[error(
+        "the engine of {service} restarts it with its own stop signal or with SIGKILL, not with \
+         {signal}: use SIGTERM for the former, or process.kill"
+    )]
+    NotForContainers {
+        /// The target.
+        service: String,
+        /// What was asked.
+        signal: String,
+    },
     /// The unit's own settings say that it stays down.
     #[error(
         "systemd does not start {unit} again after {signal} (its Restart= is {policy}): use \

@@ -10,7 +10,6 @@
 //! service answers is for the checks to say.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +19,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use temblor_event::clock::now_ns;
 use temblor_event::{Effect, EffectPart};
+use temblor_host::engine;
 use temblor_host::process::Process;
 use temblor_host::target::{Origin, Target};
 
@@ -42,29 +42,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long one wait for the old process's end lasts before somebody may tell us to stop.
 const WAIT_SLICE_MS: u32 = 20;
 
-/// Who restarts a container: its engine.
-pub trait Engine: Debug + Send + Sync {
-    /// Ends the container's main process with `signal`, kills it after `grace`, and starts it
-    /// again; returns when that is done.
-    ///
-    /// # Errors
-    /// The engine cannot be reached, or refuses.
-    fn restart(&self, target: &Target, signal: Signo, grace: Duration) -> std::io::Result<()>;
-}
-
 /// A restart of a target's main process.
 #[derive(Debug, Clone)]
 pub struct Restart {
     /// Who is restarted.
     pub target: Target,
-    /// What ends the main process.
+    /// What ends the main process. A container gets what its image says it is to be stopped with,
+    /// and SIGTERM stands for that here; SIGKILL is the only other one that its engine can be
+    /// asked for.
     pub signal: Signo,
     /// How long it may take to end before it is killed; at most 2 minutes.
     pub grace: Duration,
     /// How long a new main process is waited for, after the signal; 100 ms to 10 minutes.
     pub within: Duration,
-    /// Who restarts it, where it is a container.
-    pub engine: Option<Arc<dyn Engine>>,
 }
 
 impl Restart {
@@ -76,12 +66,16 @@ impl Restart {
             signal: Signo::TERM,
             grace: Duration::from_secs(10),
             within: Duration::from_secs(30),
-            engine: None,
         }
     }
 
-    fn by_engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.engine.as_ref().filter(|_| matches!(self.target.origin, Origin::Container { .. }))
+    fn is_by_engine(&self) -> bool {
+        matches!(self.target.origin, Origin::Container { .. })
+    }
+
+    /// How long the engine lets it end by itself.
+    fn engine_grace(&self) -> Duration {
+        if self.signal == Signo::KILL { Duration::ZERO } else { self.grace }
     }
 
     fn check_bounds(&self) -> Result<(), ProcessRefusal> {
@@ -113,11 +107,9 @@ impl Fault for Restart {
             Origin::Processes => {
                 return Err(ProcessRefusal::NobodyRestarts { service: service() }.into());
             }
-            Origin::Container { .. } if self.engine.is_none() => {
-                return Err(Error::Missing {
-                    what: format!("a way to ask the container engine to restart {}", service()),
-                    how: "give the engine's socket".into(),
-                });
+            Origin::Container { .. } if ![Signo::TERM, Signo::KILL].contains(&self.signal) => {
+                let signal = self.signal.to_string();
+                return Err(ProcessRefusal::NotForContainers { service: service(), signal }.into());
             }
             Origin::Unit(unit) => {
                 if let Some(policy) = policy_of(unit)
@@ -138,7 +130,7 @@ impl Fault for Restart {
     fn plan(&self) -> Vec<PlannedChange> {
         let service = &self.target.service;
         let main = Roll::of(&self.target).main().map_or("none now".into(), |pid| pid.to_string());
-        let what = if self.by_engine().is_some() {
+        let what = if self.is_by_engine() {
             format!("ask the container engine to restart {service} (main process {main})")
         } else {
             format!(
@@ -161,7 +153,7 @@ impl Fault for Restart {
         let handle = roll.open(main).map_err(failed)?.ok_or_else(none)?;
         let start_ticks = Stat::of(main).ok_or_else(none)?.start_ticks;
         let began_ns = now_ns();
-        if self.by_engine().is_none() {
+        if !self.is_by_engine() {
             handle.signal(self.signal.signal()).map_err(failed)?;
         }
         let ended_ns = now_ns();
@@ -180,7 +172,7 @@ impl Fault for Restart {
             .name("restart".into())
             .spawn(move || watcher.run())
             .map_err(|e| Error::system("start the thread that waits for the new process", e))?;
-        let mechanism = if self.by_engine().is_some() {
+        let mechanism = if self.is_by_engine() {
             "a restart by the container engine".to_owned()
         } else {
             format!("{} to main process {main}, SIGKILL after {:?}", self.signal, self.grace)
@@ -236,6 +228,12 @@ struct Seen {
     problem: Option<String>,
 }
 
+impl Shared {
+    fn tell(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
 struct Watcher {
     fault: Restart,
     roll: Roll,
@@ -250,21 +248,26 @@ struct Watcher {
 
 impl Watcher {
     fn run(self) {
-        let engine = self.fault.by_engine().map(|engine| {
-            let (engine, fault) = (Arc::clone(engine), self.fault.clone());
-            // It is waited for by what it does, not by its answer, which may come late.
-            std::thread::spawn(move || engine.restart(&fault.target, fault.signal, fault.grace))
-        });
-        let by_engine = engine.is_some();
+        let by_engine = self.fault.is_by_engine();
+        if by_engine {
+            self.ask_the_engine();
+        }
         if self.wait_for_the_end(by_engine) {
             self.wait_for_the_new_one(ticks_now());
         }
-        if let Some(call) = engine.filter(JoinHandle::is_finished)
-            && let Ok(Err(error)) = call.join()
-        {
-            self.tell(|seen| seen.problem = Some(format!("the container engine: {error}")));
-        }
         self.shared.over.store(true, Ordering::Release);
+    }
+
+    /// It is waited for by what it does, not by its answer, which comes when all is done.
+    fn ask_the_engine(&self) {
+        let (origin, grace) = (self.fault.target.origin.clone(), self.fault.engine_grace());
+        let shared = Arc::clone(&self.shared);
+        std::thread::spawn(move || {
+            if let Err(error) = engine::restart(&origin, grace) {
+                shared.tell(|seen| seen.problem = Some(error.to_string()));
+                shared.stop.store(true, Ordering::Release);
+            }
+        });
     }
 
     fn wait_for_the_end(&self, by_engine: bool) -> bool {
@@ -274,20 +277,20 @@ impl Watcher {
             match self.handle.wait_ended(WAIT_SLICE_MS) {
                 Ok(true) => {
                     let death = Death::of(self.main, self.start_ticks, &self.handle);
-                    self.tell(|seen| seen.gone = Some((now_ns(), death)));
+                    self.shared.tell(|seen| seen.gone = Some((now_ns(), death)));
                     return true;
                 }
                 Ok(false) => {}
                 Err(e) => {
-                    self.tell(|seen| seen.problem = Some(e.to_string()));
+                    self.shared.tell(|seen| seen.problem = Some(e.to_string()));
                     return false;
                 }
             }
             if !killed && now_ns() >= self.began_ns.saturating_add(grace_ns) {
                 killed = true;
                 match self.handle.signal(Signo::KILL.signal()) {
-                    Ok(sent) => self.tell(|seen| seen.killed = sent),
-                    Err(e) => self.tell(|seen| seen.problem = Some(e.to_string())),
+                    Ok(sent) => self.shared.tell(|seen| seen.killed = sent),
+                    Err(e) => self.shared.tell(|seen| seen.problem = Some(e.to_string())),
                 }
             }
         }
@@ -300,7 +303,7 @@ impl Watcher {
             let new: Vec<u32> =
                 all.iter().copied().filter(|pid| self.is_new(*pid, gone_ticks)).collect();
             if let Some(pid) = self.roll.outsider(&new) {
-                self.tell(|seen| seen.back = Some((now_ns(), pid)));
+                self.shared.tell(|seen| seen.back = Some((now_ns(), pid)));
                 return;
             }
             std::thread::park_timeout(LOOK_EVERY);
@@ -319,10 +322,6 @@ impl Watcher {
     fn is_told_to_stop(&self) -> bool {
         let over_ns = self.began_ns.saturating_add(ns(self.fault.within));
         self.shared.stop.load(Ordering::Acquire) || now_ns() >= over_ns
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a stressor in a cgroup, on record before it does anything; `what` says in words
-    /// what it is for.
+    /// what it is for. It does nothing before it is told a level.
     pub(crate) fn start(
         job: &Job,
         dirs: &[PathBuf],
@@ -67,12 +67,11 @@ impl Running {
         OURS.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
         let level = child.stdin.take();
         // From here on dropping it ends the process.
-        let mut running = Self { child, level };
+        let running = Self { child, level };
         record.add(guard, Undo::EndProcess(EndProcess::of(pid, what)?))?;
         Group::recorded(dirs.to_vec())
             .attach(pid)
             .map_err(|e| Error::system(format!("move {what} into the cgroup of the target"), e))?;
-        running.set_level(1.0)?;
         Ok(running)
     }
 

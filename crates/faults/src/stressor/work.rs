@@ -15,6 +15,8 @@ use crate::disk::DiskWork;
 const SLICE_NS: u64 = 10_000_000;
 /// How much memory is taken in one go.
 const CHUNK_BYTES: usize = 1 << 20;
+/// The smallest page there is; where they are larger some are written to more than once.
+const PAGE_BYTES: usize = 4096;
 const STACK_BYTES: usize = 64 << 10;
 /// How often a memory stressor that has what it should have looks for a new level.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -188,13 +190,11 @@ impl Chunk {
         if at == libc::MAP_FAILED {
             return None;
         }
-        // Each word is another one: pages that are all the same could be merged or compressed.
-        let words = CHUNK_BYTES / size_of::<u64>();
-        let mut value = now_ns() | 1;
-        for word in 0..words {
-            value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // A page is charged when it is first written to; each holds another word, so that no two
+        // are the same and could be merged.
+        for page in (0..CHUNK_BYTES).step_by(PAGE_BYTES) {
             // SAFETY: within the mapping, which is aligned to pages and is nobody else's.
-            unsafe { at.cast::<u64>().add(word).write_volatile(value) };
+            unsafe { at.byte_add(page).cast::<u64>().write_volatile(now_ns()) };
         }
         Some(Self(at))
     }

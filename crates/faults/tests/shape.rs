@@ -411,7 +411,7 @@ fn a_foreign_qdisc_is_the_same_to_the_letter() {
 }
 
 #[test]
-fn two_faults_have_two_queues() {
+fn two_faults_have_queues_of_their_own() {
     if !possible() {
         return;
     }
@@ -420,7 +420,8 @@ fn two_faults_have_two_queues() {
     // The same seed leads both to the same number first; the second finds it taken.
     let one = shape(&pair, &[B4], latency(ms(20))).inject(&guard()).unwrap();
     let two = shape(&pair, &[OTHER4, B4], latency(ms(30))).inject(&guard()).unwrap();
-    assert_eq!(run_in(&pair.a, QUEUES).lines().count(), 2);
+    // Each has the one that packets come to and the one that they are held in.
+    assert_eq!(run_in(&pair.a, QUEUES).lines().count(), 4);
     // A packet that both choose meets one after the other.
     assert!(handshake_ms(&pair, &listener, 9) >= 50.0);
     assert!(two.revert().unwrap().verified);

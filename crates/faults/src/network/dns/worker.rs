@@ -233,7 +233,7 @@ impl Work {
         let bell = unsafe { OwnedFd::from_raw_fd(bell) };
         be_punctual();
         let mut socket = QueueSocket::open()?;
-        let setup = Setup { copy_bytes: COPY_BYTES, big_segments: false };
+        let setup = Setup { copy_bytes: COPY_BYTES, big_segments: false, overflow_passes: true };
         let queues = ways(answer)
             .iter()
             .map(|way| Ok((socket.bind_free(now_ns() as u16, setup)?, *way)))

@@ -24,6 +24,16 @@ fn header_bytes(packet: &[u8]) -> Option<usize> {
     }
 }
 
+/// How long a packet says it is. None: it is not IP, or says that it is longer than it is.
+pub(super) fn own_bytes(packet: &[u8]) -> Option<usize> {
+    let word = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+    let length = match version(packet)? {
+        Version::V4 => usize::from(word(2)?),
+        Version::V6 => usize::from(word(4)?) + 40,
+    };
+    (length <= packet.len()).then_some(length)
+}
+
 /// The packet with one bit flipped past its IP header: where a number leads, counted round the
 /// end. None: there is nothing past the header.
 pub(super) fn flip(packet: &[u8], bit: u32) -> Option<Vec<u8>> {
@@ -53,8 +63,23 @@ mod tests {
 
         #[test]
         fn no_packet_makes_it_panic(packet in proptest::collection::vec(0_u8.., 0..60), bit: u32) {
-            let _ = flip(&packet, bit);
+            let _ = (flip(&packet, bit), own_bytes(&packet));
         }
+    }
+
+    #[test]
+    fn a_packet_knows_its_length() {
+        let mut four = vec![0; 100];
+        four[0] = 0x45;
+        four[3] = 60;
+        assert_eq!(own_bytes(&four), Some(60));
+        four[3] = 101;
+        assert_eq!(own_bytes(&four), None);
+        let mut six = vec![0; 100];
+        six[0] = 0x60;
+        six[5] = 20;
+        assert_eq!(own_bytes(&six), Some(60));
+        assert_eq!(own_bytes(&[0x45]), None);
     }
 
     #[test]

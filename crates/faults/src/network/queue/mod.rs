@@ -8,11 +8,8 @@
 //! can be harmed, and a machine without netem has this all the same.
 //!
 //! **What the sender knows.** A packet that is lost here is lost silently: the kernel has taken it
-//! from its sender. But while it is held on its way out, it still counts as the sender's: TCP,
-//! which keeps little in queues below it ("small queues"), sends less at a time than it would onto
-//! a long wire, so that one connection's bulk data is slower than the delay alone would make it.
-//! Requests and answers of a few kilobytes are not affected, and neither is what is held on its
-//! way in.
+//! from its sender. One that is delayed on its way out is made its own first (see `frees` in
+//! [`worker`]), so that it does not count against its sender while it is held; as under netem.
 //!
 //! **Order.** Packets leave in the order in which they came, except for `network.reorder`, whose
 //! point that is.
@@ -21,9 +18,9 @@
 //! passes at once and is counted in the effect. `network.bandwidth` loses what would wait more
 //! than 250 ms (and 32 full packets), as a queue before a slow wire does.
 //!
-//! **Segments.** `network.latency` delays big segments whole, as the namespace's IP layer has
-//! them. Where packets are taken by chance or take their time on the wire they are split first
-//! into what the wire carries.
+//! **Segments.** Where packets are taken by chance, take their time on the wire or are held on
+//! their way out, big segments are split first into what the wire carries. What is delayed on its
+//! way in stays as the namespace's IP layer has it.
 
 pub(in crate::network) mod compat;
 mod copies;
@@ -38,7 +35,9 @@ pub(in crate::network) mod worker;
 pub(super) use effect::share_within;
 pub(super) use worker::be_punctual;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use temblor_event::Effect;
+
 use temblor_event::clock::now_ns;
 
 use self::effect::{Account, Reading};
@@ -81,7 +80,7 @@ pub(super) fn apply(shape: &Shape) -> Result<Box<dyn Injected>> {
     let ways = Way::all(shape.direction);
     let began_ns = now_ns();
     // The queues come first: nothing is ever handed to nobody.
-    let worker = Worker::start(&shape.from.netns, ways.len(), shape.dose, seed)?;
+    let worker = Worker::start(&shape.from.netns, &ways, shape.dose, seed)?;
     let echo_ids = is_seen_by_echoes(&shape.dose).then(|| EchoIds::from_seed(seed));
     let table = make_table(shape, &parts, &ways, echo_ids, worker.queues())?;
     let ended_ns = now_ns();
@@ -165,14 +164,21 @@ fn make_table(
     echo_ids: Option<EchoIds>,
     queues: &[u16],
 ) -> Result<OwnedTable> {
+    /// Whether this kernel is known to have no `queue` statement.
+    static LACKS_STATEMENT: AtomicBool = AtomicBool::new(false);
     let netns = &shape.from.netns;
-    let name = next_name();
-    let commands = rules::table(shape, &name, parts, echo_ids, Some(queues));
-    match OwnedTable::create(netns, name, commands) {
-        // The kernel knows no such statement: it says so by not finding it.
-        Err(Error::Nftables { said, .. })
-            if said.contains("No such file") || said.contains("not supported") => {}
-        other => return other,
+    if !LACKS_STATEMENT.load(Ordering::Relaxed) {
+        let name = next_name();
+        let commands = rules::table(shape, &name, parts, echo_ids, Some(queues));
+        match OwnedTable::create(netns, name, commands) {
+            // The kernel says so by not finding it.
+            Err(Error::Nftables { said, .. })
+                if said.contains("No such file") || said.contains("not supported") =>
+            {
+                LACKS_STATEMENT.store(true, Ordering::Relaxed);
+            }
+            other => return other,
+        }
     }
     let name = next_name();
     let commands = rules::table(shape, &name, parts, echo_ids, None);
@@ -269,7 +275,7 @@ impl Injected for InPlace {
         let effect_unread = self.effect().err().map(|e| e.to_string());
         let Self { echoes, flow, table, worker, effect, .. } = *self;
         let (name, netns) = (table.name().to_owned(), table.netns().clone());
-        let queues = worker.queues().to_vec();
+        let queues = worker.all_queues();
         let began_ns = now_ns();
         drop((echoes, flow));
         drop(table);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
@@ -37,6 +38,11 @@ const NFQA_MARK: i32 = 3;
 /// What becomes of a packet.
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
+const QUEUE: u32 = 3;
+/// The longest packet that a verdict can carry.
+const CARRIED_MAX: usize = 0xffff - 64;
+/// More than the room that any packet has to spare.
+const ROOM: usize = 2048;
 
 /// Where the search for a free number begins: people number their queues from 0.
 const NUMBER_MIN: u16 = 0x8000;
@@ -54,6 +60,8 @@ pub(in crate::network) struct Setup {
     pub(in crate::network) copy_bytes: u32,
     /// Big segments are passed as they are, and not split into packets as they are on the wire.
     pub(in crate::network) big_segments: bool,
+    /// What the queue has no room for passes. Else it is lost.
+    pub(in crate::network) overflow_passes: bool,
 }
 
 /// A packet in a queue.
@@ -73,7 +81,8 @@ pub(in crate::network) struct Packet<'a> {
 /// lost, and what comes passes (the rule says `bypass`).
 #[derive(Debug)]
 pub(in crate::network) struct QueueSocket {
-    fd: OwnedFd,
+    /// Shared, so that verdicts can be given while the buffer is read.
+    fd: Rc<OwnedFd>,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -95,7 +104,7 @@ impl QueueSocket {
             // Less room: what does not fit is let through, and counted.
             let _ = sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BYTES);
         }
-        Ok(Self { fd, sequence: 0, buffer: vec![0; MESSAGE_BYTES] })
+        Ok(Self { fd: Rc::new(fd), sequence: 0, buffer: vec![0; MESSAGE_BYTES] })
     }
 
     /// Takes a queue whose number is free, and configures it. Numbers are looked for from
@@ -118,8 +127,10 @@ impl QueueSocket {
     }
 
     fn configure(&mut self, number: u16, setup: Setup) -> io::Result<()> {
-        // When too many are held the kernel accepts, and does not drop.
-        let mut flags = libc::NFQA_CFG_F_FAIL_OPEN;
+        let mut flags = 0;
+        if setup.overflow_passes {
+            flags |= libc::NFQA_CFG_F_FAIL_OPEN;
+        }
         if setup.big_segments {
             flags |= libc::NFQA_CFG_F_GSO;
         }
@@ -135,10 +146,10 @@ impl QueueSocket {
             .attribute(CFG_FLAGS, &(flags as u32).to_be_bytes());
         self.sequence += 1;
         let sequence = self.sequence;
-        send(&self.fd, &message.finish(sequence), SendFlags::empty())?;
+        send(&*self.fd, &message.finish(sequence), SendFlags::empty())?;
         // No rule leads here yet, so what comes is the answer.
         loop {
-            let (length, _) = recv(&self.fd, &mut self.buffer[..], RecvFlags::empty())?;
+            let (length, _) = recv(&*self.fd, &mut self.buffer[..], RecvFlags::empty())?;
             let error = messages(&self.buffer[..length])
                 .find(|message| message.sequence == sequence)
                 .and_then(|message| message.error());
@@ -150,6 +161,11 @@ impl QueueSocket {
         }
     }
 
+    /// The socket, to give verdicts by.
+    pub(super) fn fd(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.fd)
+    }
+
     /// Reads what has come, a packet at a time and `packets_max` at most; false when nothing is
     /// left to read.
     pub(in crate::network) fn read(
@@ -158,7 +174,7 @@ impl QueueSocket {
         mut each: impl FnMut(BorrowedFd<'_>, &mut Packet<'_>),
     ) -> io::Result<bool> {
         for _ in 0..packets_max {
-            let length = match recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+            let length = match recv(&*self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => length,
                 Err(Errno::AGAIN) => return Ok(false),
                 // Messages were lost for want of room; the kernel has let their packets through.
@@ -241,6 +257,22 @@ pub(in crate::network) fn accept_marked(
 /// Lets all packets go on that came before the one that is named, and that one.
 pub(super) fn accept_up_to(fd: BorrowedFd<'_>, queue: u16, id: u32) {
     tell(fd, verdict(VERDICT_BATCH, queue, id, ACCEPT));
+}
+
+/// Hands a packet on to another queue, as one that is no longer its sender's: the kernel makes a
+/// packet that gets longer anew where it lacks the room, and the new one has no socket that it
+/// counts against. In the other queue it is longer than it says, and is to be accepted with its
+/// own bytes alone. False: it is too long for that, and stays.
+pub(super) fn hand_on(fd: BorrowedFd<'_>, packet: &Packet<'_>, queue: u16) -> bool {
+    let whole = packet.copied.len() == packet.bytes as usize;
+    if !whole || packet.copied.len() + ROOM > CARRIED_MAX {
+        return false;
+    }
+    let mut longer = packet.copied.to_vec();
+    longer.resize(packet.copied.len() + ROOM, 0);
+    let to = u32::from(queue) << 16 | QUEUE;
+    tell(fd, verdict(VERDICT, packet.queue, packet.id, to).attribute(libc::NFQA_PAYLOAD, &longer));
+    true
 }
 
 /// Makes a packet vanish. Nobody is told, neither the program that sent it.

@@ -67,3 +67,49 @@ pub(crate) fn refused(name: &str, error: temblor_faults::Error) -> RunnerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use temblor_plan::Experiment;
+    use temblor_plan::fault::FAULTS;
+
+    use super::*;
+
+    /// A process of our own to aim at; it ends with the test.
+    struct Sleeper(Child);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Whether it can be made here and of this target is another question; that there is somebody
+    /// who makes it is what is asked.
+    #[test]
+    fn every_fault_of_the_table_is_known_here() {
+        let sleeper = Sleeper(Command::new("sleep").arg("60").spawn().unwrap());
+        let pid = sleeper.0.id();
+        for spec in FAULTS {
+            let text = format!(
+                "apiVersion: temblor.dev/v1\nkind: Experiment\nmetadata: {{name: all}}\n\
+                 targets: {{api: {{pid: {pid}}}, db: {{pid: {pid}}}}}\n\
+                 safety: {{allow: [session, temblor]}}\n\
+                 phases:\n  - {{name: before, for: 1s}}\n  \
+                 - {{name: fault, for: 1s, inject: [{{{}: {{{}}}}}]}}\n",
+                spec.name,
+                spec.example()
+            );
+            let experiment = Experiment::parse("all.yaml", &text).unwrap();
+            let targets = Targets::find(&experiment, None, 1).unwrap();
+            let prepared = prepare(&experiment.phases[1].inject[0], &targets, 1);
+            if let Err(error) = prepared {
+                let told = error.to_string();
+                assert!(!told.contains("by this program"), "{told}");
+            }
+        }
+    }
+}

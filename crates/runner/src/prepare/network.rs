@@ -1,6 +1,6 @@
 //! The network's faults.
 
-use temblor_faults::network::{Action, Direction, Dose, Partition, Reset, Shape};
+use temblor_faults::network::{Action, Answer, Direction, Dns, Dose, Partition, Reset, Shape};
 
 use super::Faults;
 use super::values::Values;
@@ -10,6 +10,18 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
     match values.name() {
         "network.partition" => partition(values),
         "network.reset" => reset(values),
+        "network.dns" => {
+            let answer = match (values.text("answer"), values.duration("delay")) {
+                (_, Some(delay)) => Answer::Late(delay),
+                (Some("servfail"), _) => Answer::ServerFailed,
+                (Some("refuse"), _) => Answer::Refused,
+                (Some("drop"), _) => Answer::Drop,
+                _ => Answer::NoSuchName,
+            };
+            let names = values.texts("names");
+            values
+                .on_each(|target| Ok(Dns { target, names: names.clone(), answer, resolver: None }))
+        }
         "network.latency" => {
             let delay = values.duration("delay").ok_or_else(|| values.lacks("delay"))?;
             let jitter = values.duration("jitter").unwrap_or_default();

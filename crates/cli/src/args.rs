@@ -38,9 +38,6 @@ pub(crate) enum Command {
     /// Use processor time or memory (started by a fault)
     #[command(hide = true)]
     Stressor(Worker),
-    /// Write and sync a file (started by a fault)
-    #[command(hide = true)]
-    DiskWorker(Worker),
 }
 
 #[derive(Debug, clap::Args)]

@@ -17,13 +17,12 @@ mod run;
 mod summary;
 mod terminal;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Command};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -39,15 +38,7 @@ fn main() -> ExitCode {
         Command::Heal(heal) => heal::heal(&heal),
         Command::Guardian(guardian) => guardian::guardian(&guardian),
         Command::Stressor(worker) => return temblor_faults::stressor::main(worker.words),
-        Command::DiskWorker(worker) => disk_worker(worker.words),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     };
     done.unwrap_or_else(Failure::tell).into()
-}
-
-/// What `disk.contention` starts: not for people.
-fn disk_worker(words: Vec<String>) -> Result<Exit, Failure> {
-    let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    temblor_faults::disk::worker(&words).map_err(Failure::other)?;
-    Ok(Exit::Pass)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use temblor_event::{CounterRead, CounterWhen, Event};
+use temblor_event::{CounterRead, CounterUnread, CounterWhen, Event};
 use temblor_host::target::Target;
 
 use crate::recorder::Recorder;
@@ -12,21 +12,32 @@ use crate::recorder::Recorder;
 pub(crate) fn read_retransmits(targets: &[Target], when: CounterWhen, to: &Recorder) {
     for target in targets {
         let text = target.netns.run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
-        let value = match text {
-            Ok(Ok(text)) => field(&text, "Tcp:", "RetransSegs"),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let Some(value) = value else {
-            tracing::warn!(service = target.service, "its TCP counters cannot be read");
-            continue;
-        };
-        to.record(Event::now(CounterRead {
-            counter: "TcpRetransSegs".into(),
-            service: target.service.clone(),
-            source: format!("/proc/net/snmp in the network namespace of {}", target.service),
-            when,
-            value,
-        }));
+        let value = text.and_then(|text| text).map_err(|e| e.to_string()).and_then(|text| {
+            field(&text, "Tcp:", "RetransSegs").ok_or_else(|| "it has no RetransSegs".to_owned())
+        });
+        let (counter, service) = ("TcpRetransSegs".to_owned(), target.service.clone());
+        let source = format!("/proc/net/snmp in the network namespace of {service}");
+        record(CounterOf { counter, service, source }, when, value, to);
+    }
+}
+
+/// Which counter, whose, and where it was read.
+pub(crate) struct CounterOf {
+    pub(crate) counter: String,
+    pub(crate) service: String,
+    pub(crate) source: String,
+}
+
+/// Records a reading, or why there is none: a counter that was not read must not vanish.
+pub(crate) fn record(of: CounterOf, when: CounterWhen, value: Result<f64, String>, to: &Recorder) {
+    let CounterOf { counter, service, source } = of;
+    match value {
+        Ok(value) => {
+            to.record(Event::now(CounterRead { counter, service, source, when, value }));
+        }
+        Err(why) => {
+            to.record(Event::now(CounterUnread { counter, service, source, when, why }));
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use temblor_event::{
-    Aborted, Cost, CounterRead, CounterWhen, Event, LoadPlan, PhaseMark, PhasePlan, RunEnded,
-    RunStarted, SCHEMA, clock,
+    Aborted, Cost, CounterWhen, Event, LoadPlan, PhaseMark, PhasePlan, RunEnded, RunStarted,
+    SCHEMA, clock,
 };
 use temblor_faults::undo::Guard;
 use temblor_lab::{Options as LabOptions, State as LabState};
@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::abort::AbortWatch;
+use crate::counters::CounterOf;
 use crate::error::RunnerError;
 use crate::hold;
 use crate::http::Http;
@@ -563,19 +564,14 @@ impl Run<'_> {
             let of = &counter.metric.of;
             let Ok(host) = self.targets.host(&of.target) else { continue };
             let url = format!("http://{host}:{}{}", of.port, counter.metric.path);
-            match self.runtime.block_on(watch::read(&self.http, &url, &counter.metric)) {
-                Ok(value) => self.recorder.record(Event::now(CounterRead {
-                    counter: counter.name.clone(),
-                    service: self
-                        .targets
-                        .named(&of.target)
-                        .map_or_else(|_| of.target.clone(), |target| target.service.clone()),
-                    source: format!("{url}: {}", counter.metric.metric),
-                    when,
-                    value,
-                })),
-                Err(why) => tracing::warn!(counter = counter.name, why, "not read"),
-            }
+            let value = self.runtime.block_on(watch::read(&self.http, &url, &counter.metric));
+            let service = self
+                .targets
+                .named(&of.target)
+                .map_or_else(|_| of.target.clone(), |target| target.service.clone());
+            let source = format!("{url}: {}", counter.metric.metric);
+            let of = CounterOf { counter: counter.name.clone(), service, source };
+            counters::record(of, when, value, &self.recorder);
         }
     }
 

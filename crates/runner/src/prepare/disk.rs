@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use temblor_faults::disk::{
     BlockDevice, Contention, DeviceAsked, Fill, Fsync, Mark, Place, SyncError, Throttle,
-    WorkerProgram,
 };
 use temblor_host::target::Target;
 
@@ -33,10 +32,6 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
                 workers: values.count("workers").and_then(|n| u32::try_from(n).ok()).unwrap_or(2),
                 block_bytes: values.count("block").unwrap_or(256 << 10),
                 sync: values.flag("sync"),
-                program: WorkerProgram {
-                    path: PathBuf::from("/proc/self/exe"),
-                    args: vec!["disk-worker".into()],
-                },
             })
         }),
         "disk.fill" => {

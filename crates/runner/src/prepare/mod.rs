@@ -3,7 +3,6 @@
 
 mod cpu;
 mod disk;
-mod engine;
 mod memory;
 mod network;
 mod process;

@@ -1,11 +1,8 @@
 //! Faults of processes.
 
-use std::sync::Arc;
-
-use temblor_faults::process::{CrashLoop, Engine, Kill, Pause, Restart, Signo};
+use temblor_faults::process::{CrashLoop, Kill, Pause, Restart, Signo};
 
 use super::Faults;
-use super::engine::ByEngine;
 use super::values::Values;
 use crate::error::RunnerError;
 
@@ -18,10 +15,7 @@ pub(super) fn prepare(values: &Values<'_>) -> Result<Faults, RunnerError> {
         "process.pause" => values.on_each(|target| Ok(Pause { target })),
         "process.restart" => {
             let signal = signal(values)?;
-            let engine = Some(Arc::new(ByEngine) as Arc<dyn Engine>);
-            values.on_each(|target| {
-                Ok(Restart { signal, engine: engine.clone(), ..Restart::of(target) })
-            })
+            values.on_each(|target| Ok(Restart { signal, ..Restart::of(target) }))
         }
         "process.crash-loop" => {
             let alive = values.duration("alive").unwrap_or_default();

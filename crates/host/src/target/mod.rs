@@ -18,7 +18,7 @@ pub struct Target {
     /// The service, container or process name: unique among the targets of a run.
     pub service: String,
     /// Its processes, the main one first. They may be replaced by a restart during a run; the
-    /// namespace stays.
+    /// namespace stays, except a container's ([`find::again`]).
     pub pids: Vec<u32>,
     /// Its network namespace.
     pub netns: Netns,

@@ -25,7 +25,19 @@ pub fn by_container(engine: &Engine, name: &str) -> Found {
     }
     let all = engine.list(&[])?;
     let container = one(&all, name)?;
-    Ok(vec![instance(engine, container)?])
+    Ok(vec![instance(engine, &container.id)?])
+}
+
+/// A target as it is now. With each start a container gets another network namespace, another
+/// cgroup and another main process; whatever else was found keeps its own.
+///
+/// # Errors
+/// The container is gone or does not run, or its engine does not answer.
+pub fn again(target: &Target) -> Result<Target, FindError> {
+    match &target.origin {
+        Origin::Container { socket, id } => instance(&Engine::at(socket), id),
+        _ => Ok(target.clone()),
+    }
 }
 
 /// Every running container that has a label: `key=value`, or `key` for any value.
@@ -111,7 +123,7 @@ fn running(engine: &Engine, containers: &[Container]) -> Found {
     let mut instances = Vec::with_capacity(containers.len());
     let mut reason = None;
     for container in containers {
-        match instance(engine, container) {
+        match instance(engine, &container.id) {
             Ok(target) => instances.push(target),
             Err(error @ FindError::Engine(EngineError::NotRunning { .. })) => {
                 reason.get_or_insert(error);
@@ -129,8 +141,8 @@ fn running(engine: &Engine, containers: &[Container]) -> Found {
     }
 }
 
-fn instance(engine: &Engine, container: &Container) -> Result<Target, FindError> {
-    let inspected = engine.inspect(&container.id)?;
+fn instance(engine: &Engine, id: &str) -> Result<Target, FindError> {
+    let inspected = engine.inspect(id)?;
     let name = inspected.name;
     let pid = match inspected.pid {
         Some(pid) if matches!(inspected.state.as_str(), "running" | "paused") => pid,

@@ -9,7 +9,7 @@ mod error;
 mod groups;
 mod processes;
 
-pub use containers::{by_compose_service, by_container, by_label};
+pub use containers::{again, by_compose_service, by_container, by_label};
 pub use error::FindError;
 pub use groups::{by_cgroup, by_unit};
 pub use processes::{by_pid, by_process_name};

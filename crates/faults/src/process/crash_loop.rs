@@ -155,12 +155,21 @@ struct Life {
     is_new: bool,
 }
 
+/// Whether it is what a container's runtime runs until the container's own program takes its
+/// place. Were that killed, the engine would have a container that cannot be started, and not try
+/// again: no crash loop.
+fn is_being_made(pid: u32) -> bool {
+    let name = temblor_host::process::name(pid);
+    name.is_some_and(|name| name.starts_with("runc:[") || name == "crun")
+}
+
 impl Killer {
     fn run(self) {
         let mut life: Option<Life> = None;
         let mut is_new = false;
         while !self.shared.stop.load(Ordering::Acquire) {
-            let all = self.roll.members();
+            let mut all = self.roll.members();
+            all.retain(|pid| !is_being_made(*pid));
             life = self.life(life, &all, is_new);
             // Whoever comes after the first look has come to be killed later.
             is_new = true;

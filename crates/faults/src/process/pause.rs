@@ -215,7 +215,9 @@ impl Paused {
                 (if is_frozen(file) { all } else { 0 }, all)
             }
             Way::Signal(pids) => {
-                let states: Vec<Stat> = pids.iter().filter_map(|pid| Stat::of(*pid)).collect();
+                // One that ended waits for its parent for as long as that is stopped.
+                let stats = pids.iter().filter_map(|pid| Stat::of(*pid));
+                let states: Vec<Stat> = stats.filter(|stat| !stat.has_ended()).collect();
                 let still = states.iter().filter(|stat| matches!(stat.state, 'T' | 't')).count();
                 (still as u64, states.len() as u64)
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use temblor_faults::Fault as _;
 use temblor_faults::cpu::{Amount, Quota};
 use temblor_faults::disk::{DeviceAsked, Fsync, Throttle};
+use temblor_faults::memory::Limit;
 use temblor_faults::network::{Action, Direction, Dose, Partition, Peer, Reset, Shape};
 use temblor_faults::process::{CrashLoop, Kill, Pause, Restart, Signo};
 use temblor_faults::resource::{Connections, FileLimit, Files, Speak};
@@ -198,6 +199,17 @@ fn processes_of_a_container_stand_still_die_and_come_back() {
         let before = inspect().restarts;
         let again_and_again = || (inspect().restarts >= before + 2).then_some(());
         wait_for("two more lives of db", PATIENCE, again_and_again);
+    });
+    shop.db = comes_back(&shop.db);
+    shop.works();
+
+    // What does not fit gets the server killed, and with it goes the cgroup that is limited.
+    let limit = Limit { target: shop.db.clone(), to: 32 << 20 };
+    held(&limit, &shop.guard, || {
+        let greedy = connect(&shop.api.netns, &shop.db, PATIENCE).unwrap();
+        let fill = "EVAL \"for i=1,100 do redis.call('SET', i, string.rep('x', 1000000)) end\" 0";
+        let answer = command(&greedy, fill).unwrap_or_default();
+        assert_eq!(answer, "", "it lives");
     });
     shop.db = comes_back(&shop.db);
     shop.works();

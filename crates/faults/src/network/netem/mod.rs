@@ -14,9 +14,13 @@
 //! queue away brings back the kernel's default. What netem holds at that moment is lost with it,
 //! as on a wire that is cut.
 //!
-//! **Beside the packet queue.** The same doses, with three differences: a flipped bit may hit a
-//! packet's headers too; packets that the namespace only forwards are meant as well; and a rate
-//! counts big segments as the wire will carry them. A seed is kept only by kernels from 6.6.
+//! **Beside the packet queue.** The same doses, with some differences: a flipped bit may hit a
+//! packet's headers too; packets that the namespace only forwards are meant as well; a rate counts
+//! big segments as the wire will carry them; and though netem keeps the order of packets, it lets
+//! each go on the processor that is at hand, so that where processors have backlogs of their own
+//! (at the end of a veth) one may now and then overtake another. A seed is kept only by kernels
+//! from 6.6. Delay, duplicates and flipped bits are not counted by netem, so their dose is not
+//! observed.
 
 mod apply;
 mod check;

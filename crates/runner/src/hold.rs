@@ -1,5 +1,6 @@
 //! Faults held for a while, with nothing around them: no load, no probe, no verdict.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use temblor_event::{Effect, clock};
@@ -50,7 +51,7 @@ pub enum Held<'a> {
 }
 
 /// How often the guardian is asked for and effects are read, nanoseconds.
-const LOOK_EVERY_NS: u64 = 1_000_000_000;
+const LOOK_EVERY_NS: u64 = 200_000_000;
 
 /// Puts the faults of the phase that injects in place, holds them for its length, and undoes
 /// them, whatever happens.
@@ -91,6 +92,7 @@ pub fn hold(settings: &HoldSettings, tell: &mut dyn FnMut(Held<'_>)) -> Result<(
         if ended.is_ok() && settings.stop.wait_until(next_ns.min(look_ns)).is_some() {
             break;
         }
+        holding.revert_over();
         // A guardian that somebody killed is replaced before it is missed.
         ended = ended.and(guard.ensure_guarded().map_err(|e| refused("the guardian", e)));
     }
@@ -150,6 +152,19 @@ impl Holding<'_> {
             Action::Revert(of) => self.revert(|at| at == of),
         }
         Ok(())
+    }
+
+    /// Undoes those that are over.
+    fn revert_over(&mut self) {
+        let over: BTreeSet<usize> = self
+            .placed
+            .iter()
+            .filter(|(_, injected)| injected.is_over())
+            .map(|(of, _)| *of)
+            .collect();
+        if !over.is_empty() {
+            self.revert(|of| over.contains(&of));
+        }
     }
 
     /// Undoes those chosen, the last one first.

@@ -80,6 +80,17 @@ impl InPlace {
         sum
     }
 
+    /// Undoes those that are over: they had something to wait for when they were put in place. Says
+    /// whether there was one.
+    pub(crate) fn revert_over(&mut self, to: &Recorder) -> bool {
+        let mut any = false;
+        while let Some(at) = self.faults.iter().rposition(|placed| placed.injected.is_over()) {
+            revert(self.faults.remove(at), to);
+            any = true;
+        }
+        any
+    }
+
     /// Undoes what one fault of the plan has put in place.
     pub(crate) fn revert_some(&mut self, of: usize, to: &Recorder) {
         while let Some(at) = self.faults.iter().rposition(|placed| placed.of == of) {

@@ -385,6 +385,14 @@ impl Run<'_> {
                 next_effect_ns = now_ns + EFFECT_EVERY_NS;
                 self.show(phase, load, effect);
             }
+            if self.in_place.revert_over(&self.recorder) {
+                self.healed_ns = clock::now_ns();
+            }
+            // A guardian that somebody killed is replaced before it is missed.
+            if let Err(error) = self.guard.ensure_guarded() {
+                let why = crate::http::chain(&error);
+                self.settings.stop.request(format!("nobody would undo the faults: {why}"));
+            }
             let seconds = std::mem::take(&mut self.recorder.live().seconds);
             if let Some(why) = seconds.iter().find_map(|(_, second)| self.aborts.push(second)) {
                 self.settings.stop.request(why);

@@ -17,12 +17,13 @@ mod dose;
 mod witness;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use temblor_host::target::Target;
 
-use super::{Direction, Peer, queue};
+use super::{Direction, Peer, netem, queue};
 use crate::undo::Guard;
-use crate::{Fault, Injected, PlannedChange, Result};
+use crate::{Fault, Injected, Kind, PlannedChange, Result};
 
 pub use check::DELAY_MAX;
 pub use dose::Dose;
@@ -56,16 +57,36 @@ impl Fault for Shape {
     }
 
     fn plan(&self) -> Vec<PlannedChange> {
-        queue::plan(self)
+        let by_netem = self.fits_netem().then(|| netem::plan(self).ok()).flatten();
+        by_netem.unwrap_or_else(|| queue::plan(self))
     }
 
-    fn inject(&self, _guard: &Guard) -> Result<Box<dyn Injected>> {
+    fn inject(&self, guard: &Guard) -> Result<Box<dyn Injected>> {
         self.check()?;
-        queue::apply(self)
+        if self.fits_netem() { netem::apply(self, guard) } else { queue::apply(self) }
     }
 }
 
 impl Shape {
+    /// Whether the kernel's own emulator is to do it: it has one, and the interfaces have no queue
+    /// of somebody else's. Everywhere else the user-space queue gives the same dose.
+    fn fits_netem(&self) -> bool {
+        /// A kernel that has none is asked once.
+        static HAS_NONE: AtomicBool = AtomicBool::new(false);
+        if HAS_NONE.load(Ordering::Relaxed) {
+            return false;
+        }
+        match netem::fits(self) {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() == Kind::Missing {
+                    HAS_NONE.store(true, Ordering::Relaxed);
+                }
+                false
+            }
+        }
+    }
+
     /// The direction that is meant where none is given.
     pub const DIRECTION: Direction = Direction::Out;
 

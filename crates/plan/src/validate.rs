@@ -306,7 +306,7 @@ impl Validator<'_> {
             | Find::Unit(name)
             | Find::Container(name)
             | Find::Compose { service: name, .. } => name.is_empty(),
-            Find::Label(label) => !label.split_once('=').is_some_and(|(key, _)| !key.is_empty()),
+            Find::Label(label) => label.split_once('=').is_none_or(|(key, _)| key.is_empty()),
             Find::Service(_) | Find::Pid(_) => false,
         };
         if empty {

@@ -191,8 +191,8 @@ proptest! {
 
 /// A file whose fault phase injects this.
 fn injecting(item: &str) -> String {
-    let (before, after) = GOOD.split_once("inject: [").unwrap();
-    let (_, after) = after.split_once("}}]").unwrap();
+    let (before, after) = GOOD.split_once("inject: [").expect("it injects");
+    let (_, after) = after.split_once("}}]").expect("the list ends");
     format!("{before}inject: [{item}]{after}")
 }
 

@@ -82,7 +82,8 @@ pub(crate) struct Inject {
     /// Let its dose go through these shares, such as 25%,50%,100%
     #[arg(long, value_name = "SHARES", value_delimiter = ',')]
     pub(crate) steps: Vec<String>,
-    /// Allow what is refused otherwise: pid1, session, sshd, temblor, engine, share
+    /// Allow what is refused otherwise: pid1, session, sshd, temblor, engine, share, duration
+    /// (longer than 10 minutes)
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
     /// Seed of every random choice [default: drawn]

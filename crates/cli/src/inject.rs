@@ -106,11 +106,16 @@ fn experiment(args: &Inject) -> Result<String, Failure> {
     let mut text = String::from(
         "apiVersion: temblor.dev/v1\nkind: Experiment\nmetadata: {name: inject}\ntargets:\n",
     );
-    for (i, (way, name)) in targets.iter().enumerate() {
-        let _ = writeln!(text, "  t{i}: {{{way}: {}}}", quoted(name));
+    for given in &targets {
+        if let Some((way, name)) = given.split_once(':') {
+            let _ = writeln!(text, "  {}: {{{way}: {}}}", quoted(given), quoted(name));
+        }
     }
-    let allow = args.allow.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
-    let _ = writeln!(text, "safety: {{allow: [{allow}]}}");
+    let (long, allow): (Vec<&String>, Vec<&String>) =
+        args.allow.iter().partition(|word| *word == "duration");
+    let allow = allow.into_iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
+    let bound = if long.is_empty() { "" } else { ", faultMax: 24h" };
+    let _ = writeln!(text, "safety: {{allow: [{allow}]{bound}}}");
     let _ = writeln!(text, "phases:\n  - {{name: before, for: 1s}}");
     let mut item = format!("{{{}: {{{}}}", spec.name, values.join(", "));
     if let Some(ramp) = &args.ramp {
@@ -129,15 +134,14 @@ fn experiment(args: &Inject) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The name by which a target goes in the experiment; none where the text names no target.
-fn alias(targets: &mut Vec<(String, String)>, text: &str) -> Option<String> {
-    let (way, name) = text.split_once(':').filter(|(way, _)| WAYS.contains(way))?;
-    let target = (way.to_owned(), name.to_owned());
-    let at = targets.iter().position(|known| *known == target).unwrap_or_else(|| {
-        targets.push(target);
-        targets.len() - 1
-    });
-    Some(format!("t{at}"))
+/// The name by which a target goes in the experiment, which is what was given, as YAML; none where
+/// the text names no target.
+fn alias(targets: &mut Vec<String>, text: &str) -> Option<String> {
+    text.split_once(':').filter(|(way, _)| WAYS.contains(way))?;
+    if !targets.iter().any(|known| known == text) {
+        targets.push(text.to_owned());
+    }
+    Some(quoted(text))
 }
 
 /// JSON's way of writing a text is YAML's too.

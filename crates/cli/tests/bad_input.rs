@@ -24,7 +24,7 @@ fn wrong_command_lines() {
     let nowhere = tempfile::tempdir().unwrap();
     let empty = nowhere.path().to_str().unwrap();
     for (args, code, wanted) in [
-        (&["run", "network-partitoin"][..], 2, "built in are network-partition"),
+        (&["run", "network-partitoin"][..], 2, "built in are db-death"),
         (&["run", "/nonexistent.yaml"], 2, "cannot be read"),
         (&["run"], 2, "EXPERIMENT"),
         (&["run", "network-partition", "--seed", "x"], 2, "--seed"),
@@ -36,6 +36,17 @@ fn wrong_command_lines() {
         (&["check", "network-partition", "/nonexistent.yaml"], 2, "cannot be read"),
         (&["check", "/dev/zero"], 2, "longer than"),
         (&["shake"], 2, "shake"),
+        (&["inject", "cpu.burn", "--for", "5s"], 2, "unknown fault \"cpu.burn\""),
+        (&["inject", "process.pause", "target=pid:1"], 2, "--for"),
+        (&["inject", "process.pause", "target", "--for", "5s"], 2, "is no value"),
+        (&["inject", "process.pause", "target=nginx", "--for", "5s"], 2, "is no target"),
+        (&["inject", "process.pause", "target=pid:x", "--for", "5s"], 2, "pid"),
+        (&["inject", "process.pause", "target=pid:42", "--for", "5"], 2, "no unit"),
+        (&["inject", "process.pause", "target=pid:42", "--for", "11m"], 2, "longer than 600s"),
+        (&["inject", "cpu.quota", "target=pid:42", "to=200%", "--for", "5s"], 2, "0% to 100%"),
+        (&["inject", "network.loss", "from=pid:42", "share=-1%", "--for", "5s"], 2, "0% to 100%"),
+        (&["check", "--schema", "network-partition"], 2, "--schema"),
+        (&["guardian", "/nonexistent"], 2, "not by hand"),
     ] {
         let out = run(args);
         let told = said(&out);
@@ -88,6 +99,8 @@ fn help_is_there() {
     for args in [
         &["--help"][..],
         &["run", "--help"],
+        &["inject", "--help"],
+        &["heal", "--help"],
         &["report", "--help"],
         &["check", "--help"],
         &["lab", "--help"],

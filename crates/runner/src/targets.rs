@@ -42,6 +42,14 @@ impl Targets {
             let refused = |why: String| {
                 RunnerError::Input(format!("the target \"{alias}\" is not acted on: {why}"))
             };
+            // Some of those who must not be touched cannot even be looked at.
+            if let Find::Pid(pid) = selector.find
+                && acted_on.contains(alias.as_str())
+                && let Some(protected) = protected::reason(pid)
+                && !allowed.contains(&protected.word)
+            {
+                return Err(refused(chain(&protected::Refused::Processes(vec![protected]))));
+            }
             let found = find(alias, &selector.find, lab)?;
             let matched = found.len();
             let chosen = pick::choose(found, picked(selector.pick), seed)

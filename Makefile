@@ -60,6 +60,8 @@ lint: ## Formatting and lints, as strict as can be
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: ## Measure what putting a fault in place and undoing it costs
-	$(CARGO) build --release -p temblor-faults --example bench_partition
-	$(SUDO) $(TARGET_DIR)/release/examples/bench_partition
+bench: setup ## Measure what putting each fault in place and undoing it costs
+	$(CARGO) build --release -p temblor-faults --example bench_faults --example bench_shape
+	@missed=0; for bench in bench_faults bench_shape; do \
+		$(SUDO) $(TARGET_DIR)/release/examples/$$bench || missed=1; \
+	done; exit $$missed

@@ -1,8 +1,4 @@
-//! How long it takes to put a worse wire in place, to read its effect, and to undo it; how near
-//! the delay comes to what was asked; and what one connection carries over a long wire.
-//!
-//! Prints median, 99th percentile and greatest of 100 rounds, and fails where the 99th percentile
-//! of putting in place or undoing is past its target.
+//! How near a delay comes to what was asked, and what one connection carries over a long wire.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -22,8 +18,6 @@ use temblor_event::clock::now_ns;
 use temblor_faults::Fault as _;
 use temblor_faults::network::{Action, Direction, Dose, Peer, Shape};
 
-const ROUNDS: usize = 100;
-const TARGET_MS: f64 = 50.0;
 /// How long one connection sends as fast as it can.
 const STREAM_NS: u64 = 2_000_000_000;
 
@@ -31,14 +25,9 @@ fn main() -> ExitCode {
     if !support::possible() {
         return ExitCode::FAILURE;
     }
-    let met = times();
     delays();
     bulk();
-    if met {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("past the target: the 99th percentile is to be at most {TARGET_MS} ms");
-    ExitCode::FAILURE
+    ExitCode::SUCCESS
 }
 
 fn latency(pair: &support::Pair, delay: Duration, direction: Direction) -> Shape {
@@ -50,42 +39,6 @@ fn latency(pair: &support::Pair, delay: Duration, direction: Direction) -> Shape
         dose: Dose::Latency { delay, jitter: Duration::ZERO },
         seed: None,
     }
-}
-
-fn times() -> bool {
-    let pair = support::Pair::new();
-    let shape = latency(&pair, Duration::from_millis(20), Direction::Out);
-    let [mut inject_ns, mut effect_ns, mut revert_ns] = [const { Vec::new() }; 3];
-    for _ in 0..ROUNDS {
-        let t0 = now_ns();
-        let mut fault = shape.inject(&support::guard()).unwrap();
-        let t1 = now_ns();
-        fault.effect().unwrap();
-        let t2 = now_ns();
-        assert!(fault.revert().unwrap().verified);
-        let t3 = now_ns();
-        inject_ns.push(t1 - t0);
-        effect_ns.push(t2 - t1);
-        revert_ns.push(t3 - t2);
-    }
-    let mut met = true;
-    println!("network.latency, {ROUNDS} rounds      median      p99      max");
-    for (what, mut took_ns, target) in [
-        ("put in place", inject_ns, true),
-        ("read its effect", effect_ns, false),
-        ("undo and verify", revert_ns, true),
-    ] {
-        took_ns.sort_unstable();
-        let ms = |at: usize| took_ns[at] as f64 / 1e6;
-        let p99 = ms(ROUNDS * 99 / 100 - 1);
-        println!(
-            "  {what:<32} {:>6.2} ms {p99:>6.2} ms {:>6.2} ms",
-            ms(ROUNDS / 2),
-            ms(ROUNDS - 1)
-        );
-        met &= !target || p99 <= TARGET_MS;
-    }
-    met
 }
 
 fn delays() {

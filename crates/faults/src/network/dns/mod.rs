@@ -361,7 +361,10 @@ impl Injected for InPlace {
 
     fn effect(&mut self) -> Result<Effect> {
         self.lease.worker.check()?;
-        let listing = self.lease.table.list()?;
+        // Only those: nft has no words for the rules of the chains that queue.
+        let chains = rules::counting_chains(self.answer);
+        let chains: Vec<&str> = chains.iter().map(String::as_str).collect();
+        let listing = self.lease.table.list_chains(&chains)?;
         let counters = listing::counters(&listing, self.effect.parts.len()).ok_or_else(|| {
             Error::Nftables {
                 doing: format!(

@@ -59,6 +59,11 @@ pub(super) fn parts(answer: Answer) -> &'static [&'static str] {
     }
 }
 
+/// The chains that count.
+pub(super) fn counting_chains(answer: Answer) -> Vec<String> {
+    ways(answer).iter().map(|way| format!("behind_{}", way.hook())).collect()
+}
+
 /// The commands that make the table. `queues` are the queues' numbers; none: their chains stay
 /// empty, to be filled by other means.
 pub(super) fn table(answer: Answer, service: &str, name: &str, queues: Option<&[u16]>) -> String {

@@ -36,6 +36,9 @@ pub(super) fn routine() -> Option<Routine> {
     None
 }
 
+// The labels are global, because an optimised build may have their user in another object file than
+// them, and hidden, because they are nobody else's.
+//
 // The clocks that show wall time: CLOCK_REALTIME (0), CLOCK_REALTIME_COARSE (5),
 // CLOCK_REALTIME_ALARM (8), CLOCK_TAI (11).
 #[cfg(target_arch = "x86_64")]
@@ -43,6 +46,10 @@ std::arch::global_asm!(
     r#"
     .pushsection .rodata.temblor_clock, "a", @progbits
     .balign 16
+    .irp label, begin, gettime, gettimeofday, time, trap, end
+    .globl temblor_clock_\label
+    .hidden temblor_clock_\label
+    .endr
 temblor_clock_begin:
     .quad 0
     .quad 0

@@ -102,7 +102,10 @@ fn a_delay_is_added_to_the_round_trip() {
                 "latency {address} {} asked {asked} ms, added {added:.3} ms",
                 direction.word()
             );
-            assert!((added - asked).abs() <= f64::max(asked * 0.05, 1.0), "{added} of {asked}");
+            // Never less; a machine that has other things to do wakes the delay line late. How near
+            // it comes on a quiet one is what `make bench` says.
+            let late = f64::max(asked * 0.1, 5.0);
+            assert!(added >= asked - 1.0 && added <= asked + late, "{added} of {asked}");
             let effect = revert(&pair, fault);
             assert_eq!(effect.measure, "packets delayed");
             assert!(effect.count >= 21, "{effect:?}");

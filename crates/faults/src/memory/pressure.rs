@@ -8,8 +8,9 @@
 //! **Who is killed.** The kernel kills the process that has most, with what `oom_score_adj` adds.
 //! Where the stressor is to be the victim it raises its own. Where the service is, it lowers its
 //! own to the end of the list; without the right to (CAP_SYS_RESOURCE) it is split into processes
-//! each of which has less than half of what the greatest of the target's has. The target's own
-//! `oom_score_adj` is not touched: what it starts meanwhile would keep it.
+//! each of which has less than half of what the greatest of the target's has. A target too small
+//! for that has its own `oom_score_adj` raised for the time, on record; that is the last resort,
+//! because what the target starts meanwhile keeps the raised one.
 //!
 //! **Never everybody's memory.** What would leave less than a tenth of the machine's memory to
 //! others, or push a group above the target's to its limit, is refused; "until somebody is killed"
@@ -36,14 +37,16 @@ use crate::process::place::Place;
 use crate::process::record::{OnRecord, all_closed};
 use crate::process::stat::Stat;
 use crate::stressor::{Job, Running};
-use crate::undo::Guard;
+use crate::undo::{Guard, OomScore, Undo, Undoing as _};
 use crate::{Described, Error, Fault, Injected, PlannedChange, Refusal, Result, Reverted};
 
 const NAME: &str = "memory.pressure";
-/// Into how many processes the stressor is split at most.
+/// How many processes the stressor is split into at most.
 const STRESSORS_MAX: u64 = 64;
-/// What a process of the stressor's has besides what it takes.
+/// What a stressor's process has before it takes anything, at most.
 const OWN_BYTES: u64 = 8 << 20;
+/// The score with which a process is the first to be killed.
+const FIRST_TO_GO: i32 = 1000;
 /// The share of the machine's memory that is left to everybody else.
 const LEFT_SHARE: u64 = 10;
 /// How far what is taken may be from what was asked.
@@ -100,6 +103,7 @@ struct Worked {
     place: Place,
     bytes: u64,
     jobs: Vec<Job>,
+    scores: Vec<OomScore>,
 }
 
 impl Pressure {
@@ -117,7 +121,8 @@ impl Pressure {
         })?;
         let bytes = self.bytes(&group, machine)?;
         let jobs = self.jobs(bytes)?;
-        Ok(Worked { place, bytes, jobs })
+        let scores = self.scores(bytes)?;
+        Ok(Worked { place, bytes, jobs, scores })
     }
 
     /// How many bytes the stressor takes at most.
@@ -150,25 +155,49 @@ impl Pressure {
         match self.victim {
             Victim::Stressor => Ok(vec![of(bytes, Some(1000))]),
             Victim::Service if may_lower_score() => Ok(vec![of(bytes, Some(-1000))]),
-            Victim::Service => {
-                let members = Roll::of(&self.target).members();
-                let greatest = members.iter().map(|pid| memory_of(*pid, "VmRSS:")).max();
-                let each = greatest.unwrap_or(0).div_ceil(2).saturating_sub(OWN_BYTES);
-                let number = bytes.checked_div(each).map_or(u64::MAX, |n| n + 1);
-                if number > STRESSORS_MAX {
-                    let service = &self.target.service;
-                    return Err(Error::Missing {
-                        what: format!(
-                            "the right to spare the stressor (CAP_SYS_RESOURCE): the processes of \
-                             {service} are too small for the kernel to choose one of them"
-                        ),
-                        how: "run with that capability, or let the victim be the stressor".into(),
-                    });
+            Victim::Service => match self.split(bytes) {
+                Some(number) => {
+                    let share = bytes.div_ceil(number);
+                    Ok((0..number).map(|_| of(share, None)).collect())
                 }
-                let share = bytes.div_ceil(number);
-                Ok((0..number).map(|_| of(share, None)).collect())
-            }
+                // The target's own score is raised instead ([`Self::scores`]).
+                None => Ok(vec![of(bytes, None)]),
+            },
         }
+    }
+
+    /// Into how many processes the stressor is split so that each has less than half of what the
+    /// target's greatest has; none where that would be too many.
+    fn split(&self, bytes: u64) -> Option<u64> {
+        let members = Roll::of(&self.target).members();
+        let greatest = members.iter().map(|pid| memory_of(*pid, "VmRSS:")).max();
+        let each = greatest.unwrap_or(0).div_ceil(2).saturating_sub(OWN_BYTES);
+        let number = bytes.checked_div(each)? + 1;
+        (number <= STRESSORS_MAX).then_some(number)
+    }
+
+    /// The changes that put the target's processes first on the kernel's list, where the stressor
+    /// may not be put last.
+    fn scores(&self, bytes: u64) -> Result<Vec<OomScore>> {
+        if self.victim == Victim::Stressor || may_lower_score() || self.split(bytes).is_some() {
+            return Ok(Vec::new());
+        }
+        let mut scores = Vec::new();
+        for pid in Roll::of(&self.target).members() {
+            let score = OomScore::about_to_raise(pid, FIRST_TO_GO)?;
+            if score.previous() < 0 {
+                let service = &self.target.service;
+                return Err(Error::Missing {
+                    what: format!(
+                        "the right to spare the stressor (CAP_SYS_RESOURCE): {service} is \
+                         protected from the kernel's OOM killer, which could not be restored"
+                    ),
+                    how: "run with that capability, or let the victim be the stressor".into(),
+                });
+            }
+            scores.push(score);
+        }
+        Ok(scores)
     }
 
     fn words(&self, worked: &Worked) -> String {
@@ -219,7 +248,14 @@ impl Fault for Pressure {
             ),
             undo: "end them; the kernel does so when this program dies".into(),
         };
-        worked.place.plan(&self.target).into_iter().chain([start]).collect()
+        let scores = worked.scores.iter().map(|score| PlannedChange {
+            what: format!(
+                "put a process of {} first among those to be killed",
+                self.target.service
+            ),
+            undo: format!("{}: the guardian", score.words()),
+        });
+        worked.place.plan(&self.target).into_iter().chain(scores).chain([start]).collect()
     }
 
     fn inject(&self, guard: &Guard) -> Result<Box<dyn Injected>> {
@@ -227,6 +263,10 @@ impl Fault for Pressure {
         let began_ns = now_ns();
         let mut record = OnRecord::default();
         worked.place.enter(&self.target, guard, &mut record)?;
+        for score in &worked.scores {
+            record.add(guard, Undo::OomScore(score.clone()))?;
+            score.set()?;
+        }
         let group = MemoryGroup::at(worked.place.dir());
         let started = group.counters().ok_or_else(|| {
             let read = format!("read the counters of the cgroup {}", group.dir.display());

@@ -17,6 +17,7 @@ mod heal;
 mod journal;
 mod move_back;
 mod namespace;
+mod oom_score;
 mod process;
 mod process_memory;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use heal::{
     HealOutcome, Healed, OpenChange, OpenJournal, Standing, heal, open_journals, state_dir,
 };
 pub use move_back::MoveBack;
+pub use oom_score::OomScore;
 pub use process::{Continue, EndProcess};
 pub use process_memory::ProcessMemory;
 pub use qdisc::Qdisc;
@@ -64,6 +66,8 @@ pub enum Undo {
     DeviceLimit(DeviceLimit),
     /// A cgroup that was frozen goes on.
     Thaw(Thaw),
+    /// A process's OOM score goes back to what it was.
+    OomScore(OomScore),
     /// Soft limits of open files get their previous values back.
     FileLimits(FileLimits),
     /// A queue, filters or an interface of ours are taken out of a network namespace.
@@ -112,6 +116,7 @@ impl Undo {
             Self::MoveBack(undo) => undo,
             Self::DeviceLimit(undo) => undo,
             Self::Thaw(undo) => undo,
+            Self::OomScore(undo) => undo,
             Self::FileLimits(undo) => undo,
             Self::Qdisc(undo) => undo,
             Self::ProcessMemory(undo) => undo,

@@ -31,6 +31,9 @@ static __always_inline void catch_up(struct tcp_sock *tp, struct socket_memory *
 	__u32 total = tp->total_retrans;
 	struct tcp_record *record;
 
+	/* A count only grows: a smaller one is of another socket at the same address. */
+	if (total < memory->reported)
+		memory->reported = 0;
 	if (total == memory->reported)
 		return;
 	record = reserve(TCP_RECORD_RETRANSMIT, netns);
@@ -148,6 +151,9 @@ int tcp_retransmit(__u64 *ctx)
 	total = tp->total_retrans;
 	memory = bpf_map_lookup_elem(&sockets, &key);
 	if (memory) {
+		/* A count only grows: a smaller one is of another socket at the same address. */
+		if (total < memory->reported)
+			memory->reported = 0;
 		segments = total - memory->reported;
 	} else {
 		/* A socket we have never seen, which is rare: those that were there before us have

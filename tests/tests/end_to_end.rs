@@ -17,7 +17,7 @@ fn short(edit: impl Fn(String) -> String) -> String {
     let text = include_str!("../../experiments/network-partition.yaml");
     let text = text
         .replace("{name: baseline, for: 20s}", "{name: baseline, for: 4s}")
-        .replace("{name: fault, for: 30s,", "{name: fault, for: 8s,")
+        .replace("{name: fault, for: 90s,", "{name: fault, for: 8s,")
         .replace("rate: 200/s", "rate: 100/s");
     let edited = edit(text.clone());
     assert!(text.contains("for: 4s") && text.contains("for: 8s"));

@@ -144,7 +144,10 @@ impl Fault for Contention {
             let what = format!("a worker on the disk of {}", self.place.who());
             let job = Job::Disk(work);
             // In this program's own cgroup: the target's limits are not to hold it back.
-            workers.push(Running::start_on(output, &job, &[], &what, guard, &mut record)?);
+            let mut worker = Running::start_on(output, &job, &[], &what, guard, &mut record)?;
+            // A stressor begins when it is told how much.
+            worker.set_level(1.0)?;
+            workers.push(worker);
         }
         let ended_ns = now_ns();
         let probe = Probe::start(probed).map_err(probing)?;

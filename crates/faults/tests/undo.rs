@@ -366,7 +366,7 @@ fn a_spoilt_journal_is_named_and_stays() {
     owner.kill();
     let journal = open_journals(&world.state()).unwrap().remove(0).path;
     let text = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, text.replacen("200", "201", 1)).unwrap();
+    fs::write(&journal, text.replacen("\"200\"", "\"201\"", 1)).unwrap();
     for _ in 0..2 {
         let listed = open_journals(&world.state()).unwrap();
         assert!(listed[0].needs_healing());

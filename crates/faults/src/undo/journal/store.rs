@@ -54,7 +54,16 @@ impl Directory {
     /// Makes the directory where it is not there, for its owner only.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            // What lies above is not only ours: the lab's data is beside it, for other users.
+            if let Some(above) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(above)?;
+            }
+            match fs::DirBuilder::new().mode(0o700).create(path) {
+                // Somebody removed what lies above, which was empty.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
             if let Some(directory) = Self::find(path)? {
                 return Ok(directory);
             }

@@ -11,8 +11,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::str::FromStr;
 
-use rustix::process::getsid;
-
 use crate::processes::{Processes, Row};
 use crate::target::Target;
 
@@ -198,8 +196,11 @@ struct Surroundings {
 
 impl Surroundings {
     fn look() -> io::Result<Self> {
-        let session = getsid(None)?.as_raw_pid().unsigned_abs();
-        Ok(Self::new(Processes::read()?, std::process::id(), session))
+        // Read from /proc, as the session of everybody else is: `getsid` answers 0 where our leader
+        // lives outside this pid namespace (`docker exec`, `nsenter`), which rustix takes for a bug.
+        let (all, us) = (Processes::read()?, std::process::id());
+        let session = all.get(us).map_or(0, |row| row.session);
+        Ok(Self::new(all, us, session))
     }
 
     fn new(all: Processes, us: u32, session: u32) -> Self {
@@ -226,8 +227,9 @@ impl Surroundings {
         if row.pid == self.us || is_our_program {
             return vec![Word::Temblor];
         }
-        // Session 0 is that of everybody whose leader this pid namespace cannot see.
-        let is_ours = row.session == self.session && self.session != 0;
+        // Session 0 is that of everybody whose leader this pid namespace cannot see: where ours is,
+        // all of them may be ours.
+        let is_ours = row.session == self.session;
         let named = |names: &[&str]| names.contains(&row.name.as_str());
         [
             (is_ours || self.above.contains(&row.pid), Word::Session),
@@ -326,7 +328,8 @@ mod tests {
         }
         assert_eq!(around.words(around.all.get(40).unwrap(), true), [Temblor]);
         let other = Surroundings { session: 0, ..machine() };
-        assert_eq!(other.words(&row(50, 1, 0, "cron"), false), [], "0 is nobody's session");
+        assert_eq!(other.words(&row(50, 1, 0, "cron"), false), [Session], "0 may be ours");
+        assert_eq!(around.words(&row(50, 1, 0, "cron"), false), [], "ours is seen, 0 is another");
     }
 
     #[test]

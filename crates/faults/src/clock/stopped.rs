@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use temblor_event::clock::now_ns;
 
+use crate::process::stat::thread_has_ended;
+
 /// How long a thread may take to stop; one that waits for a disk takes as long as the disk.
 const STOPS_WITHIN_NS: u64 = 1_000_000_000;
 /// How long the one function that a stopped thread is made to run may take: it takes a
@@ -92,7 +94,7 @@ impl Stopped {
         for _ in 0..LOOKS_MAX {
             let new: Vec<i32> = fs::read_dir(format!("/proc/{pid}/task"))?
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-                .filter(|tid| !stopped.threads.contains_key(tid) && !has_ended(pid, *tid))
+                .filter(|tid| !stopped.threads.contains_key(tid) && !thread_has_ended(pid, *tid))
                 .collect();
             if new.is_empty() {
                 return Ok(stopped);
@@ -106,7 +108,7 @@ impl Stopped {
                         ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
                         seized.push(tid);
                     }
-                    Err(_) if has_ended(pid, tid) => {}
+                    Err(_) if thread_has_ended(pid, tid) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -319,12 +321,6 @@ fn wait(tid: i32, bound_ns: u64) -> io::Result<Waited> {
 
 /// One that has ended and is still listed because its parent, or the other threads, have not
 /// taken note.
-fn has_ended(pid: u32, tid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).map_or(true, |line| {
-        line.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-    })
-}
-
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Registers(libc::user_regs_struct);

@@ -157,10 +157,16 @@ struct Life {
 
 /// Whether it is what a container's runtime runs until the container's own program takes its
 /// place. Were that killed, the engine would have a container that cannot be started, and not try
-/// again: no crash loop.
+/// again: no crash loop. The name alone does not tell: the runtime enters the group before it
+/// takes the name, and some run from a copy of themselves in memory.
 fn is_being_made(pid: u32) -> bool {
-    let name = temblor_host::process::name(pid);
-    name.is_some_and(|name| name.starts_with("runc:[") || name == "crun")
+    const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
+    let name = temblor_host::process::name(pid).unwrap_or_default();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let file = program.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("runc:[")
+        || RUNTIMES.contains(&file.trim_end_matches(" (deleted)"))
+        || program.to_string_lossy().starts_with("/memfd:runc_cloned")
 }
 
 impl Killer {

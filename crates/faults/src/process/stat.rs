@@ -44,6 +44,15 @@ impl Stat {
     }
 }
 
+/// Whether a thread has ended, or was never there. One that has ended, and is still listed, can be
+/// traced no more: the kernel refuses with the error that stands for a missing right.
+pub(crate) fn thread_has_ended(pid: u32, tid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat"))
+        .ok()
+        .and_then(|line| Stat::parse(&line))
+        .is_none_or(Stat::has_ended)
+}
+
 /// How many of `/proc`'s clock ticks make a second.
 pub(crate) fn ticks_per_second() -> u64 {
     // SAFETY: sysconf reads a constant of the system's.

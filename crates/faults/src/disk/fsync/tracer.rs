@@ -14,6 +14,7 @@ use super::alarm::Alarm;
 use super::ptrace::{self, Call, Report};
 use super::seen::Seen;
 use super::who::{self, CannotTrace};
+use crate::process::stat::thread_has_ended;
 
 /// How often processes that the target has got otherwise than from its own are looked for.
 const LOOK_EVERY_NS: u64 = 250_000_000;
@@ -144,8 +145,7 @@ impl Tracer {
                             // One that has ended since is reported as such.
                             let _ = ptrace::interrupt(tid);
                         }
-                        // It has ended.
-                        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+                        Err(_) if thread_has_ended(pid, tid) => {}
                         // Born traced, and not reported yet.
                         Err(_) if who::tracer_of(tid) == Some(self.seen.tracer()) => {}
                         Err(e) => return Err(CannotTrace::of(pid, tid, e)),

@@ -78,8 +78,8 @@ fn line(s: &Standing) -> String {
     if let Some(p99) = s.p99_seconds {
         text.push_str(&format!(" | p99 {:.1} ms", p99 * 1000.0));
     }
-    if let Some(effect) = s.effect {
-        text.push_str(&format!(" | {effect} packets stopped"));
+    for (count, what) in &s.effects {
+        text.push_str(&format!(" | {count} {what}"));
     }
     for (name, value) in &s.gauges {
         text.push_str(&format!(" | {value} {name}"));

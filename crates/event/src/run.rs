@@ -183,7 +183,7 @@ pub struct TargetSeen {
 }
 
 /// The main process of a target ended while the run was on. The event's time is when that was
-/// noticed, up to a second late.
+/// noticed: targets are looked at 40 times a second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessEnded {
     /// The target's service.

@@ -93,7 +93,7 @@ pub(crate) fn weight(figure: Figure) -> u8 {
     }
 }
 
-fn expected(condition: &Condition) -> String {
+pub(crate) fn expected(condition: &Condition) -> String {
     if !condition.text.trim().is_empty() {
         return condition.text.trim().to_owned();
     }

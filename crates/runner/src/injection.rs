@@ -63,13 +63,16 @@ impl InPlace {
         Ok(())
     }
 
-    /// Records what the faults have done so far, and gives the whole count.
-    pub(crate) fn read_effects(&mut self, to: &Recorder) -> Option<u64> {
-        let mut sum = None;
+    /// Records what the faults have done so far, and gives it: how many of what.
+    pub(crate) fn read_effects(&mut self, to: &Recorder) -> Vec<(u64, String)> {
+        let mut sums: Vec<(u64, String)> = Vec::new();
         for placed in &mut self.faults {
             match placed.injected.effect() {
                 Ok(effect) => {
-                    *sum.get_or_insert(0) += effect.count;
+                    match sums.iter_mut().find(|(_, what)| *what == effect.measure) {
+                        Some((sum, _)) => *sum += effect.count,
+                        None => sums.push((effect.count, effect.measure.clone())),
+                    }
                     to.record(Event::now(FaultEffect { id: placed.id, effect }));
                 }
                 Err(error) => {
@@ -77,7 +80,7 @@ impl InPlace {
                 }
             }
         }
-        sum
+        sums
     }
 
     /// Undoes those that are over: they had something to wait for when they were put in place. Says

@@ -41,8 +41,8 @@ pub struct Standing {
     pub gauges: Vec<(String, f64)>,
     /// The checks' last answers and what was seen.
     pub checks: Vec<(String, bool, String)>,
-    /// Packets stopped by the faults in place.
-    pub effect: Option<u64>,
+    /// What the faults in place have done so far: how many of what.
+    pub effects: Vec<(u64, String)>,
     /// TCP segments sent again so far.
     pub retransmitted: u64,
 }

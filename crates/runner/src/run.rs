@@ -381,9 +381,9 @@ impl Run<'_> {
                 return self.settings.stop.requested();
             }
             if now_ns >= next_effect_ns {
-                let effect = self.in_place.read_effects(&self.recorder);
+                let effects = self.in_place.read_effects(&self.recorder);
                 next_effect_ns = now_ns + EFFECT_EVERY_NS;
-                self.show(phase, load, effect);
+                self.show(phase, load, effects);
             }
             if self.in_place.revert_over(&self.recorder) {
                 self.healed_ns = clock::now_ns();
@@ -612,9 +612,9 @@ impl Run<'_> {
         &mut self,
         phase: Option<(&Phase, u64)>,
         load: Option<&RunningLoad>,
-        effect: Option<u64>,
+        effects: Vec<(u64, String)>,
     ) {
-        let mut standing = Standing { at: self.at(), effect, ..Standing::default() };
+        let mut standing = Standing { at: self.at(), effects, ..Standing::default() };
         if let Some((phase, start_ns)) = phase {
             standing.phase.clone_from(&phase.name);
             standing.phase_at = Duration::from_nanos(clock::now_ns().saturating_sub(start_ns));

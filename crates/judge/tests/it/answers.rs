@@ -41,8 +41,8 @@ fn figures_by_phase_and_by_run() {
             "p99: 5 ms in baseline → 50 ms in fault (×10) → 5 ms in recovery (×1)",
             "errors: 0% in baseline → 0% in fault → 0% in recovery",
             "throughput: 10/s in baseline → 10/s in fault (×1) → 10/s in recovery (×1)",
-            "noticed by the application 1.3 s after injection: says no: 200, status is degraded \
-             (check \"the API is ready\")",
+            "noticed by the application 1.0 s after injection: a second of load is not steady: \
+             load.p99 50.1 ms (expected <= 50ms) (load)",
             "first sign in the kernel 200 ms after injection: trading-api → postgres \
              (10.0.0.4:40112 → 10.0.0.2:5432) sends a segment again (timeout) \
              (tp_btf/tcp_retransmit_skb)",

@@ -56,6 +56,38 @@ fn by_a_check() {
     );
 }
 
+/// The seconds that begin in these, milliseconds of the good run, take five times the steady bound.
+fn slow_seconds(events: &mut Vec<Event>, begin: std::ops::Range<u64>) {
+    edit(events, |t, body| match body {
+        Body::LoadSecond(second) if (ms(begin.start)..ms(begin.end)).contains(&t) => {
+            second.latency = crate::good_run::histogram(10, 250);
+            true
+        }
+        _ => false,
+    });
+}
+
+#[test]
+fn by_a_slow_second() {
+    application(
+        "all is accepted, and late",
+        |events| {
+            without_checks(events);
+            slow_seconds(events, 113_000..114_000);
+        },
+        Some(3.0),
+    );
+    application(
+        "the baseline had a slow second, too",
+        |events| {
+            without_checks(events);
+            slow_seconds(events, 103_000..104_000);
+            slow_seconds(events, 113_000..114_000);
+        },
+        None,
+    );
+}
+
 #[test]
 fn by_an_order() {
     application(

@@ -25,7 +25,7 @@ pub(super) fn section(result: &RunResult) -> Section {
     blocks.push(Block::Note(format!(
         "Processes were {watched}. A service is away from its exit, or from being unwell, until it \
          is well and stays so for as long as steadiness must last; where nobody asks it how it \
-         is, until it was started again. Exits and starts are noticed up to a second late. Times \
+         is, until it was started again. Exits and starts are looked for 40 times a second. Times \
          are seconds from the first injection."
     )));
     Section { id: "services", title: "Services: exits, restarts, outages", blocks }

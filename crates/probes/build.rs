@@ -13,7 +13,10 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
     println!("cargo:rerun-if-env-changed=CLANG");
     println!("cargo:rerun-if-changed={}", source.join("include").display());
-    build("tcp", &clang(), &source, &out);
+    let clang = clang();
+    for probe in ["reader", "roster", "sched", "tcp"] {
+        build(probe, &clang, &source, &out);
+    }
 }
 
 fn build(probe: &str, clang: &Path, source: &Path, out: &Path) {

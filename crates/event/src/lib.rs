@@ -12,6 +12,7 @@ mod condition;
 mod fault;
 mod load;
 mod run;
+mod sched;
 mod tcp;
 mod watch;
 
@@ -27,6 +28,7 @@ pub use run::{
     ProcessEnded, ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
     answer_is_known,
 };
+pub use sched::{Latency, SchedWindow, Throttled};
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
 };
@@ -142,6 +144,8 @@ bodies! {
     TcpReset(TcpReset) = "tcp.reset",
     /// Round-trip times over a window, aggregated in the kernel.
     TcpRtt(TcpRtt) = "tcp.rtt",
+    /// How a target's threads came to the processors over a window, aggregated in the kernel.
+    SchedWindow(SchedWindow) = "sched.window",
 }
 
 impl From<RunStarted> for Body {

@@ -234,6 +234,7 @@ impl<'a> Log<'a> {
             Body::TcpRetransmit(what) => self.retransmits.push(At { t_ns, what }),
             Body::TcpReset(what) => self.resets.push(At { t_ns, what }),
             Body::TcpRtt(what) => self.rtts.push(At { t_ns, what }),
+            Body::SchedWindow(_) => {}
         }
     }
 }

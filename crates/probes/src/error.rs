@@ -2,6 +2,8 @@
 
 use std::io;
 
+use temblor_host::State;
+
 /// What can go wrong with a probe.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,7 +39,7 @@ pub enum Error {
     #[error("the thread of the {probe} probe panicked")]
     Panicked {
         /// The probe.
-        probe: &'static str,
+        probe: String,
     },
     /// The program and its kernel half do not belong together: our bug.
     #[error("the kernel half of the {probe} probe has no {part}")]
@@ -82,4 +84,29 @@ fn refused(doing: String, source: libbpf_rs::Error) -> Error {
 
 fn said() -> String {
     crate::kernel::take_verdict().map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+/// An error as `doctor` puts it.
+pub(crate) fn missing(error: &Error) -> State {
+    match error {
+        Error::Missing { what, how } => {
+            State::Missing { why: what.clone(), how_to_get: how.clone() }
+        }
+        other => State::Missing {
+            why: chain(other),
+            how_to_get: "run with TEMBLOR_LOG=libbpf=debug for the kernel's own words".into(),
+        },
+    }
+}
+
+/// The error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

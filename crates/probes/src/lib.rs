@@ -9,15 +9,40 @@
 //! namespaces to watch and what to call the addresses it meets.
 
 mod error;
+mod histogram;
 mod kernel;
+mod object;
+mod plain;
+mod probe;
+mod reader;
+pub mod roster;
+pub mod sched;
 pub mod tcp;
 
 pub use error::Error;
+pub use probe::{Probe, Running};
 
 use temblor_host::Capability;
 
 /// What this kernel offers each probe: looked up and tried, nothing left attached.
 #[must_use]
 pub fn capabilities() -> Vec<Capability> {
-    tcp::capabilities()
+    let mut all = tcp::capabilities();
+    all.extend(sched::capabilities());
+    all
+}
+
+/// Whether this kernel takes a probe, by its name in the experiment file. Nothing is left attached.
+///
+/// # Errors
+/// What the machine lacks, or what the kernel refused.
+pub fn trial(probe: &str) -> Result<(), Error> {
+    match probe {
+        "tcp" => tcp::trial(),
+        "sched" => sched::trial(),
+        other => Err(Error::Missing {
+            what: format!("there is no probe {other}"),
+            how: "leave it out".into(),
+        }),
+    }
 }

@@ -3,7 +3,7 @@
 use temblor_faults::{Kind, network};
 use temblor_host::{Capability, State};
 use temblor_plan::Experiment;
-use temblor_probes::{Error as ProbeError, tcp};
+use temblor_probes::Error as ProbeError;
 
 use crate::error::RunnerError;
 
@@ -27,10 +27,12 @@ pub fn check_machine(experiment: &Experiment) -> Result<(), RunnerError> {
             )(error.into()),
         })?;
     }
-    if experiment.observe.iter().any(|probe| probe == "tcp") {
-        tcp::trial().map_err(|error| match error {
+    for probe in &experiment.observe {
+        temblor_probes::trial(probe).map_err(|error| match error {
             ProbeError::Missing { what, how } => RunnerError::Missing { what, how },
-            error => RunnerError::failed("the tcp probe cannot be used here")(error.into()),
+            error => {
+                RunnerError::failed(format!("the {probe} probe cannot be used here"))(error.into())
+            }
         })?;
     }
     Ok(())

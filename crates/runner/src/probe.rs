@@ -3,30 +3,55 @@
 use std::net::IpAddr;
 
 use temblor_plan::Experiment;
-use temblor_probes::Error as ProbeError;
+use temblor_probes::roster::Roster;
+use temblor_probes::sched::SchedProbe;
 use temblor_probes::tcp::{Attribution, TcpProbe};
+use temblor_probes::{Error as ProbeError, Probe};
 
 use crate::error::RunnerError;
 use crate::targets::Targets;
 
-/// Attaches the tcp probe, where the experiment asks for it. `here` is the address from which the
-/// load and the checks of this program come, so that their connections have a name.
+/// The attached probes of a run, and whom they watch.
+#[derive(Default)]
+pub(crate) struct Probes {
+    pub(crate) attached: Vec<Box<dyn Probe>>,
+    /// Kept for as long as they run: it tells them whose processes are whose.
+    pub(crate) roster: Option<Roster>,
+}
+
+/// Attaches the probes that the experiment asks for. `here` is the address from which the load and
+/// the checks of this program come, so that their connections have a name.
 pub(crate) fn attach(
     experiment: &Experiment,
     targets: &Targets,
     here: Option<IpAddr>,
-) -> Result<Option<TcpProbe>, RunnerError> {
-    if !experiment.observe.iter().any(|probe| probe == "tcp") {
-        return Ok(None);
+) -> Result<Probes, RunnerError> {
+    let mut probes = Probes::default();
+    let asked = |name| experiment.observe.iter().any(|probe| probe == name);
+    if asked("tcp") {
+        let mut attribution = Attribution::of(&targets.all());
+        if let Some(here) = here {
+            attribution.name(here, "temblor");
+        }
+        let probe = TcpProbe::attach(&attribution).map_err(|error| refused("tcp", error))?;
+        probes.attached.push(Box::new(probe));
     }
-    let mut attribution = Attribution::of(&targets.all());
-    if let Some(here) = here {
-        attribution.name(here, "temblor");
+    if asked("sched") {
+        let roster = Roster::of(&targets.all()).map_err(|error| refused("sched", error))?;
+        let probe = SchedProbe::attach(&roster).map_err(|error| refused("sched", error))?;
+        probes.attached.push(Box::new(probe));
+        probes.roster = Some(roster);
     }
-    TcpProbe::attach(&attribution).map(Some).map_err(|error| match error {
+    Ok(probes)
+}
+
+fn refused(probe: &str, error: ProbeError) -> RunnerError {
+    match error {
         ProbeError::Missing { what, how } => RunnerError::Missing { what, how },
-        error => RunnerError::failed("the tcp probe could not be attached")(error.into()),
-    })
+        error => {
+            RunnerError::failed(format!("the {probe} probe could not be attached"))(error.into())
+        }
+    }
 }
 
 /// What this process and the threads in it have used so far (getrusage); the wall time is left to

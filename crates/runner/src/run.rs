@@ -16,7 +16,7 @@ use temblor_faults::undo::Guard;
 use temblor_lab::{Options as LabOptions, State as LabState};
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
-use temblor_probes::tcp::{Running as RunningProbe, TcpProbe};
+use temblor_probes::{Probe, Running as RunningProbe};
 use temblor_runs::{RunError, Writer};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -29,6 +29,7 @@ use crate::http::Http;
 use crate::injection::{self, InPlace};
 use crate::lock::RunLock;
 use crate::prepare::{self, Faults};
+use crate::probe::Probes;
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
 use crate::schedule::{Action, Schedule};
@@ -115,7 +116,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .map(|load| Ok(format!("http://{}:{}", targets.host(&load.to.target)?, load.to.port)))
         .transpose()?;
     let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
-    let probe = probe::attach(experiment, &targets, here)?;
+    let probes = probe::attach(experiment, &targets, here)?;
     let guard = start_guard(&settings.undo, run_length(experiment))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -152,7 +153,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         aborts: AbortWatch::new(&experiment.abort),
         services: None,
     };
-    run.carry_out(load_url, probe);
+    run.carry_out(load_url, probes);
     drop(run);
     let dir = writer
         .finish()
@@ -202,10 +203,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn carry_out(&mut self, load_url: Option<String>, probe: Option<TcpProbe>) {
+    fn carry_out(&mut self, load_url: Option<String>, probes: Probes) {
         let experiment = &self.settings.experiment;
         self.record_start(load_url.as_deref());
-        let probe = probe.and_then(|probe| self.start_reading(probe));
+        let Probes { attached, roster: _followed } = probes;
+        let reading = self.start_reading(attached);
         self.read_counters(CounterWhen::Before);
         let lab = self.settings.lab.as_ref().and(self.settings.lab_options.clone());
         self.services = Some(Services::watch(&self.targets.all(), lab, &self.recorder));
@@ -239,11 +241,12 @@ impl Run<'_> {
         }
         self.audit();
         self.read_counters(CounterWhen::After);
-        if let Some(probe) = probe {
+        for probe in reading {
+            let name = probe.status().probe;
             match probe.stop() {
                 Ok(cost) => self.recorder.record(Event::now(cost)),
                 Err(error) => {
-                    let why = format!("the tcp probe could not be read to its end: {error}");
+                    let why = format!("the {name} probe could not be read to its end: {error}");
                     self.recorder.record(Event::now(Aborted { why }));
                 }
             }
@@ -455,16 +458,22 @@ impl Run<'_> {
         }
     }
 
-    fn start_reading(&self, probe: TcpProbe) -> Option<RunningProbe> {
-        self.recorder.record(Event::now(probe.status()));
-        let recorder = self.recorder.clone();
-        match probe.start(move |event| recorder.record(event)) {
-            Ok(running) => Some(running),
-            Err(error) => {
-                self.settings.stop.request(format!("the tcp probe could not be read: {error}"));
-                None
+    fn start_reading(&self, probes: Vec<Box<dyn Probe>>) -> Vec<RunningProbe> {
+        let start = |probe: Box<dyn Probe>| {
+            let status = probe.status();
+            let name = status.probe.clone();
+            self.recorder.record(Event::now(status));
+            let recorder = self.recorder.clone();
+            match RunningProbe::start(probe, move |event| recorder.record(event)) {
+                Ok(running) => Some(running),
+                Err(error) => {
+                    let why = format!("the {name} probe could not be read: {error}");
+                    self.settings.stop.request(why);
+                    None
+                }
             }
-        }
+        };
+        probes.into_iter().filter_map(start).collect()
     }
 
     fn start_watching(&mut self) {

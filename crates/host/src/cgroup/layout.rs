@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -125,6 +126,18 @@ impl Cgroups {
         Ok(self.of_proc(&fs::read_to_string(format!("/proc/{pid}/cgroup"))?))
     }
 
+    /// How the kernel knows a group's directory: the number of its hierarchy (0 is version 2) and
+    /// the directory's inode. `None` where it lies in no hierarchy that is mounted.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted, or there is no such directory.
+    pub fn identify(&self, dir: &Path) -> io::Result<Option<(u32, u64)>> {
+        let inode = fs::metadata(dir)?.ino();
+        let text = fs::read_to_string("/proc/self/cgroup")?;
+        let hierarchy = self.hierarchies.iter().find(|h| dir.starts_with(&h.mount));
+        Ok(hierarchy.and_then(|h| Some((number_of(h, &text)?, inode))))
+    }
+
     /// Reads a `/proc/PID/cgroup`.
     fn of_proc(&self, text: &str) -> Vec<(&Hierarchy, PathBuf)> {
         text.lines()
@@ -145,6 +158,23 @@ impl Cgroups {
 }
 
 /// One line: `31 23 0:28 ROOT MOUNT OPTIONS [FIELDS…] - TYPE SOURCE SUPEROPTIONS`.
+/// A hierarchy's number, from a `/proc/PID/cgroup`.
+fn number_of(hierarchy: &Hierarchy, text: &str) -> Option<u32> {
+    let mut lines = text.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        Some((parts.next()?.parse().ok()?, parts.next()?))
+    });
+    let is_meant = |names: &str| {
+        if hierarchy.unified {
+            names.is_empty()
+        } else {
+            !names.is_empty()
+                && names.split(',').all(|n| hierarchy.controllers.iter().any(|c| c == n))
+        }
+    };
+    lines.find(|(_, names)| is_meant(names)).map(|(number, _)| number)
+}
+
 fn parse_mount(line: &str) -> Option<(&str, Hierarchy)> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let mut filesystem = filesystem.split(' ');

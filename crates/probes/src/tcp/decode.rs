@@ -7,7 +7,8 @@ use temblor_event::{
 };
 
 use super::attribution::Attribution;
-use super::skeleton::{from_bytes, tcp_cause, tcp_record, tcp_record_kind};
+use super::skeleton::{tcp_cause, tcp_record, tcp_record_kind};
+use crate::plain::from_bytes;
 
 /// A record that makes no sense: the kernel half and this one disagree, which is our bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -134,8 +135,8 @@ mod tests {
     use proptest::prelude::*;
     use temblor_event::Body;
 
-    use super::super::skeleton::as_bytes;
     use super::*;
+    use crate::plain::as_bytes;
 
     fn record() -> tcp_record {
         let mut record = tcp_record {

@@ -5,6 +5,7 @@ use temblor_host::{Capability, State};
 
 use super::probe::{Settings, load};
 use crate::Error;
+use crate::error::missing;
 use crate::kernel::{KernelTypes, log_libbpf};
 
 /// A tracepoint and the program for it.
@@ -179,15 +180,6 @@ pub fn trial() -> Result<(), Error> {
 #[must_use]
 pub fn capabilities() -> Vec<Capability> {
     let entry = |name, state| Capability { name, of: "probe tcp", state };
-    let missing = |error: &Error| match error {
-        Error::Missing { what, how } => {
-            State::Missing { why: what.clone(), how_to_get: how.clone() }
-        }
-        other => State::Missing {
-            why: chain(other),
-            how_to_get: "run with TEMBLOR_LOG=libbpf=debug for the kernel's own words".into(),
-        },
-    };
     let support = match Support::look() {
         Ok(support) => support,
         Err(error) => return vec![entry("tracepoints", missing(&error))],
@@ -269,16 +261,4 @@ pub fn capabilities() -> Vec<Capability> {
         },
     ));
     table
-}
-
-/// The error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

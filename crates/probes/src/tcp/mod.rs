@@ -25,13 +25,11 @@ mod decode;
 mod hooks;
 mod probe;
 mod rtt;
-mod running;
 mod skeleton;
 
 pub use attribution::Attribution;
 pub use hooks::{capabilities, trial};
 pub use probe::{Settings, TcpProbe};
-pub use running::Running;
 
 /// The name in every event this probe writes about itself.
 const NAME: &str = "tcp";

@@ -7,47 +7,7 @@ use temblor_event::TcpRtt;
 use super::attribution::Attribution;
 use super::decode::address;
 use super::skeleton::{rtt_histogram, rtt_key};
-
-/// Values below this have a bucket each; from here on each doubling has as many as this.
-const SUB_BUCKETS: u64 = 16;
-
-/// The greatest value that falls into a bucket.
-fn upper_bound_us(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    if bucket < SUB_BUCKETS {
-        return bucket;
-    }
-    let doubling = bucket / SUB_BUCKETS - 1;
-    ((SUB_BUCKETS + bucket % SUB_BUCKETS + 1) << doubling) - 1
-}
-
-/// The histograms of one pair over one window.
-#[derive(Debug, Clone, Default)]
-struct Window {
-    counts: BTreeMap<usize, u64>,
-    samples: u64,
-    max_us: u64,
-}
-
-impl Window {
-    fn add(&mut self, bucket: usize, count: u64) {
-        *self.counts.entry(bucket).or_default() += count;
-        self.samples += count;
-    }
-
-    /// The bucket in which the sample of this rank lies, by its upper bound; never more than the
-    /// greatest sample there was.
-    fn percentile_us(&self, hundredths: u64) -> u64 {
-        let rank = (self.samples * hundredths).div_ceil(100).max(1);
-        let mut seen = 0;
-        let bucket = self.counts.iter().find(|(_, count)| {
-            seen += **count;
-            seen >= rank
-        });
-        let bound = bucket.map_or(0, |(bucket, _)| upper_bound_us(*bucket));
-        if self.max_us == 0 { bound } else { bound.min(self.max_us) }
-    }
-}
+use crate::histogram::Window;
 
 /// Takes differences between readings of counters that never go back.
 #[derive(Debug, Default)]
@@ -84,16 +44,16 @@ impl Windows {
                 }
             }
             *before = counts;
-            pair.max_us = pair.max_us.max(max_us(histograms, window));
+            pair.max = pair.max.max(max_us(histograms, window));
         }
         pairs
             .into_iter()
             .filter(|(_, pair)| pair.samples > 0)
             .map(|((service, peer), pair)| {
-                let (p50_us, p99_us) = (pair.percentile_us(50), pair.percentile_us(99));
+                let (p50_us, p99_us) = (pair.percentile(50), pair.percentile(99));
                 // A sample that lands while the reader turns the page is counted in one window
                 // and its maximum in the next.
-                let max_us = pair.max_us.max(p99_us);
+                let max_us = pair.max.max(p99_us);
                 let samples = pair.samples;
                 TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us }
             })
@@ -119,44 +79,7 @@ fn max_us(histograms: &[rtt_histogram], window: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    /// What the kernel half does, written the slow way.
-    fn bucket_of(us: u32) -> usize {
-        (0..384).find(|bucket| upper_bound_us(*bucket) >= u64::from(us)).unwrap_or(383)
-    }
-
-    #[test]
-    fn buckets_are_at_most_a_sixteenth_wide_and_leave_no_gap() {
-        for bucket in 1..384 {
-            let lowest = upper_bound_us(bucket - 1) + 1;
-            let width = upper_bound_us(bucket) - lowest + 1;
-            assert!(width * 16 <= lowest.max(16), "bucket {bucket}: {lowest} is {width} wide");
-        }
-        assert_eq!(upper_bound_us(383), (1 << 27) - 1);
-    }
-
-    proptest! {
-        #[test]
-        fn percentiles_are_within_a_sixteenth(
-            mut samples in prop::collection::vec(1_u32..100_000_000, 1..300),
-        ) {
-            let mut window = Window::default();
-            for us in &samples {
-                window.add(bucket_of(*us), 1);
-                window.max_us = window.max_us.max(u64::from(*us));
-            }
-            samples.sort_unstable();
-            for hundredths in [50, 99] {
-                let rank = (samples.len() * hundredths).div_ceil(100).max(1);
-                let exact = u64::from(samples[rank - 1]);
-                let told = window.percentile_us(hundredths as u64);
-                prop_assert!(told >= exact && (told - exact) * 16 <= exact, "{told} for {exact}");
-            }
-        }
-    }
 
     #[test]
     fn windows_are_differences_and_pairs_of_one_name_are_joined() {

@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#include "task.bpf.h"
 #include "tcp.h"
 #include "socket.bpf.h"
 #include "rtt.bpf.h"
@@ -76,7 +77,7 @@ int tcp_state(__u64 *ctx)
 	if (to == TCP_SYN_SENT) {
 		struct socket_memory fresh = {
 			.connect_start_ns = now,
-			.pid = bpf_get_current_pid_tgid() >> 32,
+			.pid = pid_here((struct task_struct *)bpf_get_current_task()),
 			.reported = tp->total_retrans,
 		};
 

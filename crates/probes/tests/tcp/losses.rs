@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 
 use temblor_event::{Body, Event};
+use temblor_probes::Probe as _;
 use temblor_probes::tcp::{Settings, TcpProbe};
 
 use crate::world::{CLIENT, World, possible};
@@ -24,7 +25,7 @@ fn received_and_lost_are_all_there_was() {
         .run(|| (0..CONNECTS).for_each(|_| drop(TcpStream::connect(closed_port).unwrap_err())))
         .unwrap();
     let mut events: Vec<Event> = Vec::new();
-    let cost = probe.finish(&mut |event| events.push(event)).unwrap();
+    let cost = Box::new(probe).finish(&mut |event| events.push(event)).unwrap();
 
     let lost: u64 = events
         .iter()

@@ -179,21 +179,29 @@ fn a_burst_with_losses_adds_up() {
     // many packets that are sent again in parts.
     drop_packets(&world.server, "input", "numgen inc mod 7 == 3");
     const BYTES: usize = 3 << 20;
-    let writing = std::thread::spawn(move || {
-        near.write_all(&vec![7; BYTES]).unwrap();
-        near
-    });
-    let mut left = BYTES;
-    let mut buffer = vec![0; 1 << 16];
-    while left > 0 {
-        left -= far.read(&mut buffer).unwrap();
+    // Whether a gap is seen by acknowledgements or only by the timer is also a matter of who is
+    // scheduled when: as many bursts as it takes.
+    let mut fast = false;
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| near.write_all(&vec![7; BYTES]).unwrap());
+            let mut left = BYTES;
+            let mut buffer = vec![0; 1 << 16];
+            while left > 0 {
+                left -= far.read(&mut buffer).unwrap();
+            }
+        });
+        assert_counters_agree(&world, &watch, before);
+        fast = !again(&watch.events(), CLIENT, RetransmitKind::Fast).is_empty();
+        if fast {
+            break;
+        }
     }
-    let near = writing.join().unwrap();
     let_packets(&world.server);
+    assert!(fast, "no gap was seen by acknowledgements");
     assert_counters_agree(&world, &watch, before);
     drop((near, far));
     let (events, _) = watch.stop();
-    assert!(!again(&events, CLIENT, RetransmitKind::Fast).is_empty());
     assert!(segments(&events, CLIENT) > 20, "{}", segments(&events, CLIENT));
 }
 

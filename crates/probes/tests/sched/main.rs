@@ -1,0 +1,152 @@
+//! The sched probe against a real kernel: what programs of our own do on a processor, held against
+//! what the kernel counts of them elsewhere.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
+)]
+
+mod child;
+mod world;
+
+use temblor_event::Throttled;
+use temblor_host::target::Origin;
+
+use crate::child::Child;
+use crate::world::{OwnGroup, Watch, possible, target};
+
+/// Within a share, or within a few.
+fn near(told: u64, truth: u64, share: f64, few: u64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let allowed = (truth as f64 * share).max(few as f64);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let off = told.abs_diff(truth) as f64;
+    off <= allowed
+}
+
+#[test]
+fn switches_are_those_that_the_kernel_counts() {
+    if !possible() {
+        return;
+    }
+    let mut child = Child::start();
+    let watch = Watch::start(&[target("sleeper", &[child.pid()])]);
+    let before = child.account();
+    child.ask("sleep 2000 100");
+    let after = child.account();
+    let (told, _) = watch.stop();
+    let told = &told["sleeper"];
+    let truth = after.voluntary - before.voluntary;
+    assert!(truth >= 2000, "{truth}");
+    // Reading the account is a few switches more, at either end.
+    assert!(near(told.voluntary, truth, 0.001, 8), "told {}, kernel {truth}", told.voluntary);
+    let truth = after.involuntary - before.involuntary;
+    assert!(near(told.involuntary, truth, 0.001, 8), "told {}, kernel {truth}", told.involuntary);
+    assert!(told.wait.samples >= 2000, "{}", told.wait.samples);
+}
+
+#[test]
+fn a_thread_that_shares_its_processor_waits_for_the_rest_of_the_time() {
+    if !possible() {
+        return;
+    }
+    let (mut child, mut other) = (Child::start(), Child::start());
+    child.ask("pin 0");
+    other.ask("pin 0");
+    let watch = Watch::start(&[target("one", &[child.pid()]), target("two", &[other.pid()])]);
+    let before = (child.account(), other.account());
+    other.begin("spin 1500");
+    child.begin("spin 1500");
+    other.end();
+    child.end();
+    let after = (child.account(), other.account());
+    let (told, _) = watch.stop();
+    for (service, before, after) in [("one", before.0, after.0), ("two", before.1, after.1)] {
+        let told = &told[service];
+        let ran = after.cpu_ns - before.cpu_ns;
+        let on = told.on_cpu_ns;
+        assert!(near(on, ran, 0.05, 2_000_000), "{service}: on a processor {on}, kernel {ran}");
+        // The kernel's own count of it, where it keeps one.
+        let waited = after.waited_ns - before.waited_ns;
+        let sum = told.wait.sum_ns;
+        assert!(sum > 300_000_000, "{service} waited {sum}");
+        if waited > 0 {
+            assert!(near(sum, waited, 0.05, 2_000_000), "{service}: waited {sum}, kernel {waited}");
+        }
+        assert!(told.involuntary > 10, "{service}: {}", told.involuntary);
+        assert_eq!(told.throttled, None, "it is known by its process");
+    }
+}
+
+#[test]
+fn what_runs_on_without_a_switch_is_counted_while_it_runs() {
+    if !possible() {
+        return;
+    }
+    let mut child = Child::start();
+    let watch = Watch::start(&[target("spinner", &[child.pid()])]);
+    let before = child.account();
+    child.begin("spin 2500");
+    let windows = watch.until("two windows", |told| told.len() >= 2);
+    let told: u64 = windows.iter().map(|window| window.on_cpu_ns).sum();
+    child.end();
+    let ran = child.account().cpu_ns - before.cpu_ns;
+    // It began before the first window ended and goes on after the second.
+    assert!(told > 900_000_000 && told <= ran + 50_000_000, "told {told} of {ran}");
+    watch.stop();
+}
+
+#[test]
+fn starving_is_told_from_throttling() {
+    if !possible() {
+        return;
+    }
+    let Some(group) = OwnGroup::with_quota("throttled", 100_000, 20_000) else { return };
+    let mut child = Child::start();
+    group.group.attach(child.pid()).unwrap();
+    let mut in_group = target("throttled", &[child.pid()]);
+    (in_group.group, in_group.origin) = (group.group.clone(), Origin::Cgroup);
+    let watch = Watch::start(&[in_group]);
+    let before = group.throttled();
+    child.ask("spin 2000");
+    // Nobody runs in it any more, so that both are read at the same count.
+    let (told, _) = watch.stop();
+    let after = group.throttled();
+    drop(child);
+    let told = &told["throttled"];
+    let truth = Throttled {
+        periods: after.periods - before.periods,
+        periods_throttled: after.periods_throttled - before.periods_throttled,
+        ns: after.ns - before.ns,
+    };
+    let seen = told.throttled.unwrap();
+    assert!(truth.periods_throttled >= 10, "{truth:?}");
+    assert!(near(seen.periods_throttled, truth.periods_throttled, 0.001, 1), "{seen:?} {truth:?}");
+    assert!(near(seen.ns, truth.ns, 0.05, 100_000_000), "{seen:?} {truth:?}");
+    // The whole of it is waiting: a fifth of the time it ran.
+    assert!(near(told.wait.sum_ns, 1_600_000_000, 0.15, 0), "{}", told.wait.sum_ns);
+    assert!(told.wait.max_ns > 50_000_000, "{}", told.wait.max_ns);
+}
+
+#[test]
+fn children_and_newcomers_are_the_targets_too() {
+    if !possible() {
+        return;
+    }
+    let Some(group) = OwnGroup::with_quota("newcomers", 100_000, 0) else { return };
+    let (mut parent, mut newcomer) = (Child::start(), Child::start());
+    let mut by_group = target("group", &[]);
+    (by_group.group, by_group.origin) = (group.group.clone(), Origin::Cgroup);
+    let watch = Watch::start(&[target("family", &[parent.pid()]), by_group]);
+    // Each lives for the time that it spins, and what it did is known after its end.
+    parent.ask("fork 20 15");
+    group.group.attach(newcomer.pid()).unwrap();
+    newcomer.ask("fork 10 15");
+    let (told, lost) = watch.stop();
+    let family = told["family"].on_cpu_ns;
+    assert!((300_000_000..600_000_000).contains(&family), "20 children of 15 ms: {family}");
+    let group = told["group"].on_cpu_ns;
+    assert!((150_000_000..400_000_000).contains(&group), "10 children of 15 ms: {group}");
+    assert_eq!(lost, 0);
+}

@@ -7,6 +7,7 @@
 //! Times are CLOCK_MONOTONIC nanoseconds, the clock eBPF programs use ([`clock::now_ns`]). The
 //! run's first event, [`RunStarted`], ties that clock to wall time.
 
+mod buckets;
 pub mod clock;
 mod condition;
 mod fault;
@@ -16,6 +17,7 @@ mod sched;
 mod tcp;
 mod watch;
 
+pub use buckets::Buckets;
 pub use condition::{Condition, Expectation, Figure, Op, Unit};
 pub use fault::{
     DoseSeen, Effect, EffectPart, FaultAdjusted, FaultEffect, FaultInjected, FaultReverted,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Buckets;
+
 /// One side of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Connection {
@@ -145,4 +147,7 @@ pub struct TcpRtt {
     pub p99_us: u64,
     /// The greatest, microseconds.
     pub max_us: u64,
+    /// How many of which length, microseconds; empty where that was not kept.
+    #[serde(default, skip_serializing_if = "Buckets::is_empty")]
+    pub buckets: Buckets,
 }

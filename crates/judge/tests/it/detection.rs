@@ -57,7 +57,7 @@ fn by_a_check() {
 }
 
 /// The seconds that begin in these, milliseconds of the good run, take five times the steady bound.
-fn slow_seconds(events: &mut Vec<Event>, begin: std::ops::Range<u64>) {
+fn slow_seconds(events: &mut [Event], begin: std::ops::Range<u64>) {
     edit(events, |t, body| match body {
         Body::LoadSecond(second) if (ms(begin.start)..ms(begin.end)).contains(&t) => {
             second.latency = crate::good_run::histogram(10, 250);

@@ -22,8 +22,8 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use temblor_event::{
-    Body, CheckResult, Condition, Connection, Cost, CounterRead, CounterWhen, Effect, Event,
-    Expectation, FaultInjected, FaultReverted, Figure, Gauge, Hook, HostFacts, LedgerRead,
+    Body, Buckets, CheckResult, Condition, Connection, Cost, CounterRead, CounterWhen, Effect,
+    Event, Expectation, FaultInjected, FaultReverted, Figure, Gauge, Hook, HostFacts, LedgerRead,
     LedgerRows, LoadFinished, LoadPlan, LoadSecond, Op, OrderOutcome, Outcome, PhaseMark,
     PhasePlan, PhaseRole, ProbeCost, ProbeStatus, ProgramCost, RetransmitKind, RunEnded,
     RunStarted, StoredRow, TargetSeen, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
@@ -379,6 +379,7 @@ fn tcp() -> Vec<Event> {
             p50_us: 40 + t_ms / 5_000,
             p99_us: 90,
             max_us: 120,
+            buckets: Buckets::default(),
         };
         events.push(Event::at(ms(t_ms), rtt));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use temblor_event::{
-    Aborted, Body, CheckResult, Connection, Cost, CounterRead, CounterWhen, Effect, Event,
+    Aborted, Body, Buckets, CheckResult, Connection, Cost, CounterRead, CounterWhen, Effect, Event,
     FaultAdjusted, FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows,
     LoadFinished, LoadSecond, OrderOutcome, Outcome, PhaseMark, PhaseRole, ProbeCost, ProbeLost,
     ProcessEnded, ProcessStarted, ProgramCost, Question, RetransmitKind, RunEnded, ServiceHealth,
@@ -200,8 +200,8 @@ fn tcp_body() -> impl Strategy<Value = Body> {
             .prop_map(|(conn, sent)| TcpReset { conn, sent, state: None }.into()),
         (name(), number(), number()).prop_map(|(service, window_ns, samples)| {
             let (p50_us, p99_us, max_us) = (samples, samples, samples);
-            let peer = service.clone();
-            TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us }.into()
+            let (peer, buckets) = (service.clone(), Buckets::default());
+            TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us, buckets }.into()
         }),
     ]
 }

@@ -255,7 +255,7 @@ impl Probe for SchedProbe {
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
         let due_ns = self.window_began_ns + WINDOW_NS;
         let left = Duration::from_nanos(due_ns.saturating_sub(clock::now_ns()));
-        std::thread::sleep(left.min(timeout));
+        std::thread::park_timeout(left.min(timeout));
         if clock::now_ns() >= due_ns { self.close_window(sink) } else { Ok(()) }
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use temblor_event::TcpRtt;
+use temblor_event::{Buckets, TcpRtt};
 
 use super::attribution::Attribution;
 use super::decode::address;
 use super::skeleton::{rtt_histogram, rtt_key};
-use crate::histogram::Window;
+use crate::histogram::grown;
 
 /// Takes differences between readings of counters that never go back.
 #[derive(Debug, Default)]
@@ -25,37 +25,27 @@ impl Windows {
         readings: &[(rtt_key, Vec<rtt_histogram>)],
         attribution: &Attribution,
     ) -> Vec<TcpRtt> {
-        let mut pairs: BTreeMap<(String, String), Window> = BTreeMap::new();
+        let mut pairs: BTreeMap<(String, String), (Buckets, u64)> = BTreeMap::new();
         for (key, histograms) in readings {
             let Some(remote) = address(key.family, &key.remote) else { continue };
             let Some(service) = attribution.service(key.netns) else { continue };
             let peer = attribution.peer(remote).map_or_else(|| remote.to_string(), str::to_owned);
-            let pair = pairs.entry((service.to_owned(), peer)).or_default();
-
-            let counts = sum(histograms);
-            let before = self
-                .before
-                .entry((key.netns, key.family, key.remote))
-                .or_insert_with(|| vec![0; counts.len()]);
-            for (bucket, (now, then)) in counts.iter().zip(before.iter()).enumerate() {
-                let grown = now.wrapping_sub(*then);
-                if grown > 0 {
-                    pair.add(bucket, u64::from(grown));
-                }
-            }
-            *before = counts;
-            pair.max = pair.max.max(max_us(histograms, window));
+            let (buckets, max) = pairs.entry((service.to_owned(), peer)).or_default();
+            let before = self.before.entry((key.netns, key.family, key.remote)).or_default();
+            buckets.merge(&grown(before, sum(histograms)));
+            *max = (*max).max(max_us(histograms, window));
         }
         pairs
             .into_iter()
-            .filter(|(_, pair)| pair.samples > 0)
-            .map(|((service, peer), pair)| {
-                let (p50_us, p99_us) = (pair.percentile(50), pair.percentile(99));
+            .filter(|(_, (buckets, _))| !buckets.is_empty())
+            .map(|((service, peer), (buckets, max_us))| {
+                let p50_us = buckets.percentile_up_to(max_us, 50);
+                let p99_us = buckets.percentile_up_to(max_us, 99);
                 // A sample that lands while the reader turns the page is counted in one window
                 // and its maximum in the next.
-                let max_us = pair.max.max(p99_us);
-                let samples = pair.samples;
-                TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us }
+                let max_us = max_us.max(p99_us);
+                let samples = buckets.samples();
+                TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us, buckets }
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! Faults of a target's clock.
 
+mod copy;
 mod offset;
 mod readings;
 mod refused;

@@ -21,9 +21,9 @@
 //!
 //! The kernel keeps the change while the process lives: what was there is on record first.
 //!
-//! **What is seen:** a thread of the process is made to ask its own `clock_gettime` while it is
-//! stopped, and what it is told is held against our clock: at the beginning, at the end, and every
-//! 10 s when the effect is asked for. The bytes are read back each time as well.
+//! **What is seen:** the process's own vDSO, as it is read from its memory, is run here in a copy,
+//! and what it tells is held against our clock: at the beginning, at the end, and every 10 s when
+//! the effect is asked for. No thread of the process is made to do anything (see `copy`).
 //!
 //! Turned down: a time namespace, which cannot move CLOCK_REALTIME; a preloaded library, which
 //! must be there when a program starts and misses static ones; moving the machine's clock.
@@ -37,9 +37,10 @@ use temblor_event::{Effect, EffectPart};
 use temblor_host::target::Target;
 
 use super::Refused;
-use super::readings::Readings;
+use super::copy::wall_clock;
+use super::readings::{Reading, Readings};
 use super::routine::{Routine, offset_bytes, routine};
-use super::stopped::{Reading, while_stopped};
+use super::stopped::while_stopped;
 use super::vdso::{self, Look, Plan};
 use crate::undo::{Entry, Guard, ProcessMemory, Undo, Undoing as _, is_gone};
 use crate::{Described, Error, Fault, Injected, PlannedChange, Result, Reverted};
@@ -107,6 +108,7 @@ impl Fault for Offset {
             by_ns: self.by_ns,
             entries: Vec::new(),
             readings: Readings::default(),
+            unread: None,
             read_ns: began_ns,
             described: Described {
                 name: NAME.into(),
@@ -251,6 +253,8 @@ struct InPlace {
     by_ns: i64,
     entries: Vec<Entry>,
     readings: Readings,
+    /// Why a clock could not be read.
+    unread: Option<String>,
     /// When the last reading was taken.
     read_ns: u64,
     described: Described,
@@ -267,11 +271,7 @@ impl InPlace {
         for found in undo.processes() {
             let pid = found.process.pid;
             match self.change_one(&undo, pid, found.vdso) {
-                Ok(reading) => {
-                    if let Some(reading) = reading {
-                        self.readings.add(pid, reading, self.by_ns);
-                    }
-                }
+                Ok(()) => self.read_clock(pid, found.vdso),
                 Err(error) if is_gone(&error) || !found.process.is_alive() => {}
                 Err(error) => return Err(may_not(pid)(error)),
             }
@@ -280,22 +280,22 @@ impl InPlace {
         Ok(())
     }
 
-    fn change_one(&self, undo: &ProcessMemory, pid: u32, vdso: u64) -> io::Result<Option<Reading>> {
+    fn change_one(&self, undo: &ProcessMemory, pid: u32, vdso: u64) -> io::Result<()> {
         let plan = &self.this_kernel.plan;
         let at = |offset: usize| vdso + offset as u64;
         // One that stands at the first byte of a function takes the jump, as a whole.
         let inside: Vec<_> =
             plan.jumps.iter().map(|jump| at(jump.at + 1)..at(jump.range().end)).collect();
         for _ in 0..TRIES_MAX {
-            let outcome = while_stopped(pid, |stopped| {
+            let done = while_stopped(pid, |stopped| {
                 match undo.look_at(stopped, vdso)? {
                     Look::Pristine => {}
                     // It was forked from one that is changed already, and is healed with it.
-                    Look::Ours => return Ok(Some(None)),
+                    Look::Ours => return Ok(true),
                     Look::Foreign => return Err(io::Error::other("somebody else is at it")),
                 }
                 if stopped.is_anybody_in(&inside)? {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 let mut routine = plan.routine.ours.clone();
                 let offset = offset_bytes(self.by_ns);
@@ -305,12 +305,12 @@ impl InPlace {
                 for jump in &plan.jumps {
                     stopped.write(at(jump.at), &jump.ours)?;
                 }
-                stopped.wall_clock(at(plan.clock_gettime), at(plan.trap)).map(Some)
+                Ok(true)
             })?;
-            match outcome {
-                Some(reading) => return Ok(reading),
-                None => std::thread::park_timeout(std::time::Duration::from_millis(1)),
+            if done {
+                return Ok(());
             }
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "a thread of it does not leave its clock"))
     }
@@ -337,24 +337,36 @@ impl InPlace {
         Ok(self.changed_now()?.len())
     }
 
-    /// Asks the main process what time it is, as far as it can be asked.
-    fn read_clock(&mut self, changed: &BTreeMap<u32, u64>) {
+    /// Reads the main process's clock, as far as it is changed.
+    fn read_main_clock(&mut self, changed: &BTreeMap<u32, u64>) {
         let first = self.fault.target.pids.first().filter(|pid| changed.contains_key(pid));
         let Some(pid) = first.or_else(|| changed.keys().next()).copied() else { return };
         let Some(vdso) = changed.get(&pid) else { return };
-        let plan = &self.this_kernel.plan;
-        let (clock_gettime, trap) = (vdso + plan.clock_gettime as u64, vdso + plan.trap as u64);
-        let reading = while_stopped(pid, |stopped| stopped.wall_clock(clock_gettime, trap));
-        // One that ends meanwhile, or is traced by somebody else by now, cannot be asked.
-        if let Ok(Some(reading)) = reading {
-            self.readings.add(pid, reading, self.by_ns);
-        }
+        self.read_clock(pid, *vdso);
         self.read_ns = now_ns();
     }
 
+    fn read_clock(&mut self, pid: u32, vdso: u64) {
+        match self.told_by(pid, vdso) {
+            Ok(Some(reading)) => self.readings.add(pid, reading, self.by_ns),
+            // It is another program by now.
+            Ok(None) => {}
+            Err(_) if !is_there(pid) => {}
+            Err(error) => self.unread = Some(format!("process {pid}: {error}")),
+        }
+    }
+
+    fn told_by(&self, pid: u32, vdso: u64) -> io::Result<Option<Reading>> {
+        let Some(mapping) = vdso::mapping(pid)?.filter(|now| now.start == vdso) else {
+            return Ok(None);
+        };
+        let ThisKernel { pristine, plan } = &self.this_kernel;
+        wall_clock(&vdso::image(pid, &mapping)?, pristine, plan)
+    }
+
     fn effect_of(&self, changed: &BTreeMap<u32, u64>) -> Effect {
-        let source = "a thread of the process, made to ask its own clock_gettime, against this \
-                      machine's clock";
+        let source = "the process's own clock_gettime, read from its memory and run in a copy, \
+                      against this machine's clock";
         let now = self.fault.target.processes_now();
         let true_time = now.iter().filter(|pid| !changed.contains_key(pid)).count();
         let part = |name: &str, count: usize| EffectPart {
@@ -362,14 +374,18 @@ impl InPlace {
             count: count as u64,
             bytes: 0,
         };
+        let unread = self.unread.iter().map(|why| part(&format!("clock not read: {why}"), 0));
         Effect {
             measure: "readings of a moved clock".into(),
             count: self.readings.moved(),
             source: source.into(),
-            parts: vec![
+            parts: [
                 part("processes whose vDSO reads as changed", changed.len()),
                 part("processes of the target that tell the true time", true_time),
-            ],
+            ]
+            .into_iter()
+            .chain(unread)
+            .collect(),
             doses: self.readings.doses(self.by_ns, source),
         }
     }
@@ -383,7 +399,7 @@ impl Injected for InPlace {
     fn effect(&mut self) -> Result<Effect> {
         let changed = self.changed_now()?;
         if now_ns().saturating_sub(self.read_ns) > READ_EVERY_NS {
-            self.read_clock(&changed);
+            self.read_main_clock(&changed);
         }
         Ok(self.effect_of(&changed))
     }
@@ -410,7 +426,7 @@ impl Injected for InPlace {
         }
         self.by_ns = by_ns;
         self.readings.begin_again();
-        self.read_clock(&changed);
+        self.read_main_clock(&changed);
         Ok(())
     }
 
@@ -418,7 +434,7 @@ impl Injected for InPlace {
         let looked = self.changed_now();
         let (effect, effect_unread) = match looked {
             Ok(changed) => {
-                self.read_clock(&changed);
+                self.read_main_clock(&changed);
                 (self.effect_of(&changed), None)
             }
             Err(error) => (self.effect_of(&BTreeMap::new()), Some(error.to_string())),

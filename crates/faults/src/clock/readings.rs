@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 
 use temblor_event::DoseSeen;
 
-use super::stopped::Reading;
+/// What a program of the process's would be told the time is, between two looks at our own clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) told_ns: i128,
+    pub(super) before_ns: i128,
+    pub(super) after_ns: i128,
+}
 
 /// The readings of each process, since the offset was last changed.
 #[derive(Debug, Default)]

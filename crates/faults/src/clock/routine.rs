@@ -1,8 +1,8 @@
 //! What a process runs in place of the kernel's way of telling the time: the same system call,
 //! and then the offset.
 //!
-//! The bytes are never run in this process; they are copied to where nobody knows their address
-//! beforehand, so all that they refer to is relative to themselves. They begin with the offset:
+//! The bytes are copied to where nobody knows their address beforehand, so all that they refer to
+//! is relative to themselves. They begin with the offset:
 //! 8 bytes of seconds, 8 of nanoseconds (0 to 999,999,999), 8 of the same in microseconds.
 
 /// The bytes with the places of what is in them.
@@ -13,8 +13,6 @@ pub(super) struct Routine {
     pub(super) clock_gettime: usize,
     pub(super) gettimeofday: usize,
     pub(super) time: usize,
-    /// An instruction that stops a traced thread which returns to it.
-    pub(super) trap: usize,
 }
 
 /// How much of the bytes is the offset.
@@ -46,7 +44,7 @@ std::arch::global_asm!(
     r#"
     .pushsection .rodata.temblor_clock, "a", @progbits
     .balign 16
-    .irp label, begin, gettime, gettimeofday, time, trap, end
+    .irp label, begin, gettime, gettimeofday, time, end
     .globl temblor_clock_\label
     .hidden temblor_clock_\label
     .endr
@@ -118,8 +116,6 @@ temblor_clock_time:
 2:  mov rax, rcx
     ret
 
-temblor_clock_trap:
-    int3
 temblor_clock_end:
     .popsection
     "#,
@@ -134,7 +130,6 @@ pub(super) fn routine() -> Option<Routine> {
         static temblor_clock_gettime: u8;
         static temblor_clock_gettimeofday: u8;
         static temblor_clock_time: u8;
-        static temblor_clock_trap: u8;
         static temblor_clock_end: u8;
     }
     let begin = &raw const temblor_clock_begin;
@@ -146,7 +141,6 @@ pub(super) fn routine() -> Option<Routine> {
         clock_gettime: at(&raw const temblor_clock_gettime),
         gettimeofday: at(&raw const temblor_clock_gettimeofday),
         time: at(&raw const temblor_clock_time),
-        trap: at(&raw const temblor_clock_trap),
     })
 }
 
@@ -169,11 +163,10 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn the_routine_begins_with_the_offset_and_ends_with_the_trap() {
+    fn the_routine_begins_with_the_offset() {
         let routine = routine().unwrap();
         assert_eq!(routine.clock_gettime, OFFSET_BYTES);
         assert_eq!(routine.bytes[..OFFSET_BYTES], [0; OFFSET_BYTES]);
-        assert_eq!(routine.bytes[routine.trap..], [0xcc]);
         assert!(routine.bytes.len() < 512, "{} bytes want room", routine.bytes.len());
     }
 }

@@ -1,7 +1,8 @@
 //! A process all of whose threads stand still, so that its code can be changed under them.
 //!
 //! They are stopped by `ptrace(2)` without a signal, and go on when the work is done; should this
-//! process die, the kernel lets them go on. A system call that a thread waits in is begun
+//! process die, at whatever moment, the kernel lets them go on: nothing is ever done to a thread's
+//! registers that would have to be undone first. A system call that a thread waits in is begun
 //! again, except those (epoll_wait is one) that any stop ends with EINTR.
 
 use std::collections::BTreeMap;
@@ -19,51 +20,24 @@ use crate::process::stat::thread_has_ended;
 
 /// How long a thread may take to stop; one that waits for a disk takes as long as the disk.
 const STOPS_WITHIN_NS: u64 = 1_000_000_000;
-/// How long the one function that a stopped thread is made to run may take: it takes a
-/// microsecond, and until the thread gets a processor.
-const RETURNS_WITHIN_NS: u64 = 10_000_000_000;
 /// Threads that are started while the others are stopped are found by looking again.
 const LOOKS_MAX: u32 = 64;
 /// How much of each thread's stack is searched for addresses.
 const STACK_BYTES_MAX: u64 = 256 * 1024;
-/// Not in every C library's headers: a stop that was asked for, or one of the whole group.
-const PTRACE_EVENT_STOP: i32 = 128;
-
-/// Not in every C library's headers either.
-const PTRACE_GETSIGMASK: u32 = 0x420a;
-const PTRACE_SETSIGMASK: u32 = 0x420b;
-/// The signals that a thread's own code raises, which are never to be blocked: the trap is one.
-const SIGNALS_OF_CODE: u64 = bit(libc::SIGTRAP)
-    | bit(libc::SIGSEGV)
-    | bit(libc::SIGBUS)
-    | bit(libc::SIGILL)
-    | bit(libc::SIGFPE)
-    | bit(libc::SIGSYS);
-
-const fn bit(signal: i32) -> u64 {
-    1 << (signal - 1)
-}
 
 /// A process all of whose threads stand still.
 pub(crate) struct Stopped {
-    pid: u32,
-    /// Each thread, with what has been found when it stopped.
-    threads: BTreeMap<i32, Stop>,
+    /// Each thread, with the signal that was on its way to it, 0 for none: it is delivered when the
+    /// thread goes on.
+    threads: BTreeMap<i32, i32>,
     memory: File,
     /// The kernel ties the tracing to the thread that began it.
     _here: PhantomData<*const ()>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Stop {
-    /// A signal that was on its way to the thread, and is delivered when it goes on.
-    signal: i32,
-    /// It stood still already, with the whole process.
-    of_group: bool,
-}
-
 enum Waited {
-    Stopped(Stop),
+    /// With the signal that it stopped for, 0 for none.
+    Stopped(i32),
     Ended,
 }
 
@@ -90,7 +64,7 @@ pub(crate) fn while_stopped<T: Send>(
 impl Stopped {
     fn stop(pid: u32) -> io::Result<Self> {
         let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
-        let mut stopped = Self { pid, threads: BTreeMap::new(), memory, _here: PhantomData };
+        let mut stopped = Self { threads: BTreeMap::new(), memory, _here: PhantomData };
         for _ in 0..LOOKS_MAX {
             let new: Vec<i32> = fs::read_dir(format!("/proc/{pid}/task"))?
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -104,7 +78,7 @@ impl Stopped {
                 match ptrace(libc::PTRACE_SEIZE, tid, 0, 0) {
                     Ok(()) => {
                         // From here on it is let go in any case.
-                        stopped.threads.insert(tid, Stop::default());
+                        stopped.threads.insert(tid, 0);
                         ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
                         seized.push(tid);
                     }
@@ -114,7 +88,7 @@ impl Stopped {
             }
             for tid in seized {
                 match wait(tid, STOPS_WITHIN_NS)? {
-                    Waited::Stopped(stop) => stopped.threads.insert(tid, stop),
+                    Waited::Stopped(signal) => stopped.threads.insert(tid, signal),
                     Waited::Ended => stopped.threads.remove(&tid),
                 };
             }
@@ -166,104 +140,14 @@ impl Stopped {
         bytes.truncate(filled);
         bytes
     }
-
-    /// Has one thread ask `clock_gettime` for the wall time, at this address, and gives what it
-    /// was told, in nanoseconds, with our own clock right before and right after. None where no
-    /// thread can be made to, because the process had been stopped by somebody before.
-    ///
-    /// The function must return; it returns to `trap`, which holds a trap.
-    pub(crate) fn wall_clock(
-        &mut self,
-        clock_gettime: u64,
-        trap: u64,
-    ) -> io::Result<Option<Reading>> {
-        let main = self.pid.cast_signed();
-        let tid = if self.threads.contains_key(&main) {
-            Some(main)
-        } else {
-            self.threads.keys().next().copied()
-        };
-        let Some(tid) = tid.filter(|tid| !self.threads[tid].of_group) else { return Ok(None) };
-        let registers = Registers::of(tid)?;
-        // Below what a leaf function may keep below the stack's end without saying so.
-        let answer = (registers.stack().saturating_sub(256)) & !15;
-        let kept = self.read(answer - 8, 24)?;
-        self.write(answer - 8, &[&trap.to_ne_bytes()[..], &[0xff; 16]].concat())?;
-        registers.calling(clock_gettime, [0, answer], answer - 8).set(tid)?;
-        // Signals wait: a timer's, on a busy machine, would come before each instruction.
-        let mask = swap_signal_mask(tid, !SIGNALS_OF_CODE);
-        let ran = self.run_to_trap(tid, trap);
-        let told = self.read(answer, 16);
-        // Whatever came of it, the thread is itself again before it goes on.
-        if self.threads.contains_key(&tid) {
-            registers.set(tid)?;
-            self.write(answer - 8, &kept)?;
-            if let Ok(mask) = mask {
-                swap_signal_mask(tid, mask)?;
-            }
-        }
-        let ((true, before_ns, after_ns), told) = (ran?, told?) else { return Ok(None) };
-        let word = |at: usize| {
-            i128::from(i64::from_ne_bytes(told[at..at + 8].try_into().unwrap_or_default()))
-        };
-        Ok(Some(Reading { told_ns: word(0) * 1_000_000_000 + word(8), before_ns, after_ns }))
-    }
-
-    /// Lets a thread run until it meets the trap; says whether it did, and when.
-    fn run_to_trap(&mut self, tid: i32, trap: u64) -> io::Result<(bool, i128, i128)> {
-        let before_ns = wall_ns();
-        let deadline_ns = now_ns() + RETURNS_WITHIN_NS;
-        let mut aside = Vec::new();
-        let is_there = loop {
-            ptrace(libc::PTRACE_CONT, tid, 0, 0)?;
-            let waited = wait(tid, RETURNS_WITHIN_NS).or_else(|_| {
-                // It must not run on as it is: it would meet the trap alone.
-                ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
-                wait(tid, RETURNS_WITHIN_NS)
-            });
-            match waited? {
-                Waited::Ended => {
-                    self.threads.remove(&tid);
-                    break false;
-                }
-                Waited::Stopped(Stop { signal: libc::SIGTRAP, .. }) => {
-                    break Registers::of(tid)?.instruction() == trap + 1;
-                }
-                // A signal to the thread waits until it is itself again.
-                Waited::Stopped(Stop { signal, .. }) if signal != 0 => aside.push(signal),
-                Waited::Stopped(_) => {}
-            }
-            if now_ns() > deadline_ns {
-                break false;
-            }
-        };
-        let after_ns = wall_ns();
-        for signal in aside {
-            // SAFETY: it sends a signal to a thread that this one traces.
-            unsafe { libc::syscall(libc::SYS_tgkill, self.pid, tid, signal) };
-        }
-        Ok((is_there, before_ns, after_ns))
-    }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        for (tid, stop) in &self.threads {
-            let _ = ptrace(libc::PTRACE_DETACH, *tid, 0, stop.signal);
+        for (tid, signal) in &self.threads {
+            let _ = ptrace(libc::PTRACE_DETACH, *tid, 0, *signal);
         }
     }
-}
-
-/// What a process was told the time is, between two looks at our own clock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading {
-    pub(crate) told_ns: i128,
-    pub(crate) before_ns: i128,
-    pub(crate) after_ns: i128,
-}
-
-fn wall_ns() -> i128 {
-    i128::from(temblor_event::clock::wall_unix_ns())
 }
 
 fn ptrace(request: u32, tid: i32, address: usize, data: i32) -> io::Result<()> {
@@ -273,20 +157,6 @@ fn ptrace(request: u32, tid: i32, address: usize, data: i32) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
-}
-
-/// Gives a stopped thread another signal mask, and says what it had.
-fn swap_signal_mask(tid: i32, new: u64) -> io::Result<u64> {
-    let mut old = 0_u64;
-    // SAFETY: the kernel writes 8 bytes to `old`, and reads as many from `new`.
-    unsafe {
-        if libc::ptrace(PTRACE_GETSIGMASK, tid, 8_usize, &raw mut old) == -1
-            || libc::ptrace(PTRACE_SETSIGMASK, tid, 8_usize, &raw const new) == -1
-        {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(old)
 }
 
 fn wait(tid: i32, bound_ns: u64) -> io::Result<Waited> {
@@ -305,10 +175,10 @@ fn wait(tid: i32, bound_ns: u64) -> io::Result<Waited> {
                 error => return Err(error),
             },
             _ if libc::WIFSTOPPED(status) => {
-                let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-                let of_group = event == PTRACE_EVENT_STOP && signal != libc::SIGTRAP;
-                let signal = if event == 0 { signal } else { 0 };
-                return Ok(Waited::Stopped(Stop { signal, of_group }));
+                // A stop that was asked for, or one of the whole group, is for no signal.
+                let is_event = status >> 16 != 0;
+                let signal = if is_event { 0 } else { libc::WSTOPSIG(status) };
+                return Ok(Waited::Stopped(signal));
             }
             _ => return Ok(Waited::Ended),
         }
@@ -338,30 +208,12 @@ impl Registers {
         }
     }
 
-    fn set(self, tid: i32) -> io::Result<()> {
-        // SAFETY: the kernel reads the structure, which lives through the call.
-        match unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0, &raw const self.0) } {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
-    }
-
     fn instruction(&self) -> u64 {
         self.0.rip
     }
 
     fn stack(&self) -> u64 {
         self.0.rsp
-    }
-
-    /// About to run a function, outside any system call.
-    fn calling(mut self, function: u64, arguments: [u64; 2], stack: u64) -> Self {
-        self.0.rip = function;
-        self.0.rsp = stack;
-        [self.0.rdi, self.0.rsi] = arguments;
-        // Not in a system call that would be begun again.
-        self.0.orig_rax = u64::MAX;
-        self
     }
 }
 
@@ -375,19 +227,11 @@ impl Registers {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn set(self, _tid: i32) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     fn instruction(&self) -> u64 {
         0
     }
 
     fn stack(&self) -> u64 {
         0
-    }
-
-    fn calling(self, _function: u64, _arguments: [u64; 2], _stack: u64) -> Self {
-        self
     }
 }

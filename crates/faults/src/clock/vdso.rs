@@ -67,10 +67,8 @@ pub(crate) struct Plan {
     pub(crate) routine: Change,
     /// A jump to the routine at the beginning of each function.
     pub(crate) jumps: Vec<Change>,
-    /// The beginning of `clock_gettime`, to be called.
+    /// The beginning of `clock_gettime`.
     pub(crate) clock_gettime: usize,
-    /// The trap in the routine, to be returned to.
-    pub(crate) trap: usize,
 }
 
 /// Finds the functions and the room. None: there is no such function, or no room.
@@ -101,12 +99,7 @@ pub(super) fn plan(pristine: &[u8], routine: &Routine) -> Option<Plan> {
         previous: pristine[at..at + routine.bytes.len()].into(),
         ours: routine.bytes.into(),
     };
-    Some(Plan {
-        routine: routine_change,
-        jumps: jumps.into(),
-        clock_gettime,
-        trap: at + routine.trap,
-    })
+    Some(Plan { routine: routine_change, jumps: jumps.into(), clock_gettime })
 }
 
 /// The zeros between the end of the library and the end of its last page.

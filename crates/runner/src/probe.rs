@@ -1,17 +1,16 @@
-//! The probes that an experiment asks for.
+//! The probes by their names: attached for a run, and for `temblor trace`.
 
 use std::net::IpAddr;
 
-use temblor_plan::Experiment;
+use temblor_host::target::Target;
 use temblor_probes::roster::Roster;
 use temblor_probes::sched::SchedProbe;
 use temblor_probes::tcp::{Attribution, TcpProbe};
 use temblor_probes::{Error as ProbeError, Probe};
 
 use crate::error::RunnerError;
-use crate::targets::Targets;
 
-/// The attached probes of a run, and whom they watch.
+/// The attached probes, and whom they watch.
 #[derive(Default)]
 pub(crate) struct Probes {
     pub(crate) attached: Vec<Box<dyn Probe>>,
@@ -19,30 +18,45 @@ pub(crate) struct Probes {
     pub(crate) roster: Option<Roster>,
 }
 
-/// Attaches the probes that the experiment asks for. `here` is the address from which the load and
-/// the checks of this program come, so that their connections have a name.
+/// Attaches the probes of these names to the targets. `known` names addresses that are no target's,
+/// so that whoever talks to them is seen to.
 pub(crate) fn attach(
-    experiment: &Experiment,
-    targets: &Targets,
-    here: Option<IpAddr>,
+    names: &[String],
+    targets: &[Target],
+    known: &[(IpAddr, String)],
 ) -> Result<Probes, RunnerError> {
-    let mut probes = Probes::default();
-    let asked = |name| experiment.observe.iter().any(|probe| probe == name);
-    if asked("tcp") {
-        let mut attribution = Attribution::of(&targets.all());
-        if let Some(here) = here {
-            attribution.name(here, "temblor");
-        }
-        let probe = TcpProbe::attach(&attribution).map_err(|error| refused("tcp", error))?;
-        probes.attached.push(Box::new(probe));
+    let mut attached: Vec<Box<dyn Probe>> = Vec::with_capacity(names.len());
+    let mut roster = None;
+    for name in names {
+        let refused = |error| refused(name, error);
+        let probe: Box<dyn Probe> = match name.as_str() {
+            "tcp" => {
+                let mut attribution = Attribution::of(targets);
+                for (address, of) in known {
+                    attribution.name(*address, of);
+                }
+                Box::new(TcpProbe::attach(&attribution).map_err(refused)?)
+            }
+            "sched" => {
+                let members = members(&mut roster, targets).map_err(refused)?;
+                Box::new(SchedProbe::attach(members).map_err(refused)?)
+            }
+            other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
+        };
+        attached.push(probe);
     }
-    if asked("sched") {
-        let roster = Roster::of(&targets.all()).map_err(|error| refused("sched", error))?;
-        let probe = SchedProbe::attach(&roster).map_err(|error| refused("sched", error))?;
-        probes.attached.push(Box::new(probe));
-        probes.roster = Some(roster);
+    Ok(Probes { attached, roster })
+}
+
+/// The roster that the probes share, made for the first that wants it.
+fn members<'a>(
+    roster: &'a mut Option<Roster>,
+    targets: &[Target],
+) -> Result<&'a Roster, ProbeError> {
+    match roster {
+        Some(roster) => Ok(roster),
+        none => Ok(none.insert(Roster::of(targets)?)),
     }
-    Ok(probes)
 }
 
 fn refused(probe: &str, error: ProbeError) -> RunnerError {

@@ -115,8 +115,10 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .as_ref()
         .map(|load| Ok(format!("http://{}:{}", targets.host(&load.to.target)?, load.to.port)))
         .transpose()?;
+    // The load and the checks come from here: so that their connections have a name.
     let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
-    let probes = probe::attach(experiment, &targets, here)?;
+    let here: Vec<_> = here.into_iter().map(|address| (address, "temblor".to_owned())).collect();
+    let probes = probe::attach(&experiment.observe, &targets.all(), &here)?;
     let guard = start_guard(&settings.undo, run_length(experiment))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

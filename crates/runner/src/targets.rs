@@ -163,8 +163,12 @@ fn picked(pick: temblor_plan::Pick) -> pick::Pick {
     }
 }
 
-/// Every instance that there is.
-fn find(alias: &str, how: &Find, lab: Option<&LabState>) -> Result<Vec<Target>, RunnerError> {
+/// Every instance that there is. Whether it may be acted on is not looked at.
+pub(crate) fn find(
+    alias: &str,
+    how: &Find,
+    lab: Option<&LabState>,
+) -> Result<Vec<Target>, RunnerError> {
     let found = match how {
         Find::Service(service) => return Ok(vec![in_lab(alias, service, lab)?]),
         Find::Pid(pid) => find::by_pid(*pid),
@@ -200,7 +204,7 @@ fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, 
     lab.target(service).map_err(lab_failed)
 }
 
-fn lab_failed(error: temblor_lab::Error) -> RunnerError {
+pub(crate) fn lab_failed(error: temblor_lab::Error) -> RunnerError {
     RunnerError::failed("the lab's services could not be looked up")(error.into())
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use temblor_event::{Connection, TcpState};
 
+use crate::kernel_figures;
 use crate::log::{Log, seconds};
 use crate::phases::Window;
 use crate::result::{
@@ -25,7 +26,12 @@ pub(crate) fn evidence(
     mut stories: Vec<ConnectionStory>,
 ) -> Evidence {
     stories.truncate(STORIES_MAX);
-    Evidence { probes: probes(log), tcp: tcp(log, windows), connections: stories }
+    Evidence {
+        probes: probes(log),
+        tcp: tcp(log, windows),
+        connections: stories,
+        figures: kernel_figures::figures(log, windows),
+    }
 }
 
 /// Processor time, memory and lost events.

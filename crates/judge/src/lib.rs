@@ -15,6 +15,7 @@ mod evidence;
 mod expectations;
 mod faults;
 pub mod human;
+mod kernel_figures;
 mod ledger;
 mod load;
 mod log;
@@ -45,9 +46,10 @@ use crate::sides::Sides;
 pub use doses::{dose_figure, verdict_words};
 pub use result::{
     Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, Evidence,
-    ExpectationResult, ExperimentName, FaultResult, GaugeFigures, LedgerResult, LoadAccount,
-    LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION, RecoveryResult, Retransmission,
-    RttFigures, RunResult, TcpPeerFigures, TimelineEntry, TimelineKind, Uncompared, Verdict,
+    ExpectationResult, ExperimentName, FaultResult, FigureUnit, GaugeFigures, KernelFigure,
+    LedgerResult, LoadAccount, LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION,
+    RecoveryResult, Retransmission, RttFigures, RunResult, TcpPeerFigures, TimelineEntry,
+    TimelineKind, Uncompared, Verdict,
 };
 pub use series::{LoadPoint, Series};
 pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};

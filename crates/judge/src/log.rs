@@ -11,8 +11,8 @@ use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus,
-    ProcessEnded, ProcessStarted, RunEnded, RunStarted, ServiceHealth, TargetSeen, TcpReset,
-    TcpRetransmit, TcpRtt, TcpStateChange,
+    ProcessEnded, ProcessStarted, RunEnded, RunStarted, SchedWindow, ServiceHealth, TargetSeen,
+    TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -88,6 +88,7 @@ pub(crate) struct Log<'a> {
     pub(crate) retransmits: Vec<At<'a, TcpRetransmit>>,
     pub(crate) resets: Vec<At<'a, TcpReset>>,
     pub(crate) rtts: Vec<At<'a, TcpRtt>>,
+    pub(crate) scheds: Vec<At<'a, SchedWindow>>,
 }
 
 impl<'a> Log<'a> {
@@ -196,6 +197,7 @@ impl<'a> Log<'a> {
             retransmits: Vec::new(),
             resets: Vec::new(),
             rtts: Vec::new(),
+            scheds: Vec::new(),
         }
     }
 
@@ -234,7 +236,7 @@ impl<'a> Log<'a> {
             Body::TcpRetransmit(what) => self.retransmits.push(At { t_ns, what }),
             Body::TcpReset(what) => self.resets.push(At { t_ns, what }),
             Body::TcpRtt(what) => self.rtts.push(At { t_ns, what }),
-            Body::SchedWindow(_) => {}
+            Body::SchedWindow(what) => self.scheds.push(At { t_ns, what }),
         }
     }
 }

@@ -362,6 +362,43 @@ pub struct Evidence {
     pub tcp: Vec<TcpPeerFigures>,
     /// The connections on which the fault was seen, the most telling first; at most 50.
     pub connections: Vec<ConnectionStory>,
+    /// What the kernel aggregated of each target, phase by phase: what changed most comes first.
+    #[serde(default)]
+    pub figures: Vec<KernelFigure>,
+}
+
+/// The unit of a figure of the kernel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FigureUnit {
+    /// Seconds.
+    Seconds,
+    /// Processors: 1 is one of them, all the time.
+    Processors,
+    /// Times a second.
+    PerSecond,
+    /// 0 to 1.
+    Share,
+}
+
+/// One figure of one target, phase by phase.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelFigure {
+    /// Whose.
+    pub service: String,
+    /// `run-queue wait, 99th percentile`.
+    pub figure: String,
+    /// In what its values are.
+    pub unit: FigureUnit,
+    /// By phase; one in which nothing was observed is absent.
+    pub phases: BTreeMap<String, f64>,
+    /// The phase with a fault that differs most, as a multiple of the baseline; null where either
+    /// is nothing.
+    pub factor: Option<f64>,
+    /// It at least doubled or was halved, and by so much that it can be felt.
+    pub changed: bool,
+    /// Where it was read.
+    pub source: String,
 }
 
 /// A probe's account of itself.

@@ -243,6 +243,7 @@ fn is_fixed(path: &[Step]) -> bool {
         || (text.starts_with("phases.") && last == "role")
         || (text.starts_with("timeline.") && last == "kind")
         || (text.starts_with("services.order.") && last == "step")
+        || (text.starts_with("evidence.figures.") && last == "unit")
         || (text.contains(".condition.") && (last == "figure" || last == "op"))
 }
 

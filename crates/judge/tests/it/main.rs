@@ -5,6 +5,7 @@ mod at_once;
 mod detection;
 mod evidence;
 mod good_run;
+mod kernel_figures;
 mod killed_run;
 mod ledger;
 mod properties;

@@ -4,6 +4,7 @@ pub(crate) mod expected;
 mod faults;
 mod head;
 mod instrument;
+mod kernel_figures;
 mod learnt;
 mod ledger;
 mod phases;
@@ -43,13 +44,16 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
             phases::section(result),
             ledger::section(result),
             tcp::section(result),
+        ]
+        .into_iter()
+        .chain(kernel_figures::section(result))
+        .chain([
             faults::section(result),
             instrument::cross_checks(result),
             instrument::evidence(result),
             instrument::cost(result),
             instrument::setting(result, beside.experiment),
-        ]
-        .into_iter()
+        ])
         .collect(),
     }
 }

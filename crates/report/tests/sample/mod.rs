@@ -15,6 +15,7 @@ use temblor_judge::{
     RttFigures, RunResult, Series, ServicesResult, TcpPeerFigures, TimelineEntry, TimelineKind,
     Uncompared, Verdict,
 };
+use temblor_judge::{FigureUnit, KernelFigure};
 
 pub(crate) use cascade::cascade;
 
@@ -447,9 +448,40 @@ fn expectations() -> Vec<ExpectationResult> {
     ]
 }
 
+fn kernel_figure(figure: &str, unit: FigureUnit, values: [f64; 3], changed: bool) -> KernelFigure {
+    KernelFigure {
+        service: "trading-api".to_owned(),
+        figure: figure.to_owned(),
+        unit,
+        phases: ["baseline", "fault", "recovery"]
+            .map(str::to_owned)
+            .into_iter()
+            .zip(values)
+            .collect(),
+        factor: (values[0] > 0.0).then(|| values[1] / values[0]),
+        changed,
+        source: "tp_btf/sched_switch".to_owned(),
+    }
+}
+
 fn evidence() -> Evidence {
     let rtt = |samples, p50_us_max, p99_us_max| RttFigures { samples, p50_us_max, p99_us_max };
     Evidence {
+        figures: vec![
+            kernel_figure(
+                "run-queue wait, 99th percentile",
+                FigureUnit::Seconds,
+                [0.0002, 0.85, 0.000_21],
+                true,
+            ),
+            kernel_figure("time on a processor", FigureUnit::Processors, [0.11, 0.1, 0.12], false),
+            kernel_figure(
+                "periods in which its quota was used up",
+                FigureUnit::Share,
+                [0.0, 0.0, 0.0],
+                false,
+            ),
+        ],
         probes: vec![ProbeResult {
             probe: "tcp".to_owned(),
             hooks: [

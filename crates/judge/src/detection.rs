@@ -20,14 +20,14 @@ use std::collections::BTreeSet;
 use temblor_event::{CheckResult, Condition, Outcome, PhaseRole, TcpState};
 
 use crate::expectations::load_conditions;
-use crate::human::{beside, duration};
+use crate::human::beside;
 use crate::load::Load;
-use crate::log::{At, Log, SECOND_NS, seconds};
+use crate::log::{At, Log, SECOND_NS};
 use crate::phases::Window;
 use crate::sentences::expected;
 use crate::sides::{Sides, addresses, services};
 use crate::steady::meets;
-use crate::tcp_names::{errno_name, kind_name};
+use crate::tcp_names::{ended, kind_name};
 
 /// Something was seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,21 +99,6 @@ pub(crate) fn kernel(log: &Log<'_>, sides: &Sides) -> Option<Sign> {
             source: log.hook("state"),
         });
     [retransmission, reset, failure].into_iter().flatten().min_by_key(|sign| sign.t_ns)
-}
-
-/// `timed out (ETIMEDOUT) after 3.1 s`.
-pub(crate) fn ended(errno: i32, after_ns: Option<u64>) -> String {
-    let how = match errno {
-        0 => "given up".to_owned(),
-        110 => "timed out (ETIMEDOUT)".to_owned(),
-        111 => "refused (ECONNREFUSED)".to_owned(),
-        104 => "reset (ECONNRESET)".to_owned(),
-        other => format!("failed ({})", errno_name(other)),
-    };
-    match after_ns {
-        Some(ns) => format!("{how} after {}", duration(seconds(ns))),
-        None => how,
-    }
 }
 
 fn with_addresses(connection: &temblor_event::Connection) -> String {

@@ -29,7 +29,8 @@ mod services_result;
 mod sides;
 mod steady;
 mod stories;
-mod tcp_names;
+pub mod tcp_names;
+mod tcp_table;
 mod timeline;
 mod timeline_tcp;
 mod verdict;
@@ -54,6 +55,7 @@ pub use result::{
 pub use series::{LoadPoint, Series};
 pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};
 pub use steady::SteadyWatch;
+pub use tcp_table::TcpTable;
 
 /// A run, judged.
 #[derive(Debug, Clone, PartialEq)]

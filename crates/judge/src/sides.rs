@@ -110,21 +110,25 @@ fn resolve(text: &str, log: &Log<'_>, known: &BTreeSet<String>) -> Option<String
 }
 
 /// `trading-api → postgres`; what is not known by name, by its address.
-pub(crate) fn services(connection: &Connection) -> String {
+#[must_use]
+pub fn services(connection: &Connection) -> String {
     format!("{} → {}", service(connection), peer(connection))
 }
 
 /// `10.0.0.4:40112 → 10.0.0.2:5432`.
-pub(crate) fn addresses(connection: &Connection) -> String {
+#[must_use]
+pub fn addresses(connection: &Connection) -> String {
     format!("{} → {}", connection.local, connection.remote)
 }
 
 /// Whose side it is.
-pub(crate) fn service(connection: &Connection) -> String {
+#[must_use]
+pub fn service(connection: &Connection) -> String {
     connection.service.clone().unwrap_or_else(|| connection.local.ip().to_string())
 }
 
 /// Who is at the other end.
-pub(crate) fn peer(connection: &Connection) -> String {
+#[must_use]
+pub fn peer(connection: &Connection) -> String {
     connection.peer.clone().unwrap_or_else(|| connection.remote.ip().to_string())
 }

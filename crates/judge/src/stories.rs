@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use temblor_event::{Connection, TcpState, TcpStateChange};
 
-use crate::detection::ended;
 use crate::human::duration;
 use crate::log::{At, Log, seconds, seconds_between};
 use crate::result::{ConnectionStory, Retransmission};
 use crate::sides::{Sides, addresses};
-use crate::tcp_names::kind_name;
+use crate::tcp_names::{ended, kind_name, reset};
 
 const RETRANSMISSIONS_MAX: usize = 40;
 
@@ -115,9 +114,9 @@ impl Story<'_> {
 
     fn end(&self) -> String {
         let reset = if self.resets_received > 0 {
-            Some("reset received")
+            Some(reset(false))
         } else {
-            (self.resets_sent > 0).then_some("reset sent")
+            (self.resets_sent > 0).then_some(reset(true))
         };
         let Some(state) = self.last_state else {
             return reset.unwrap_or("as it was: its state did not change").to_owned();

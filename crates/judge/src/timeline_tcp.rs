@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use temblor_event::{TcpState, TcpStateChange};
 
-use crate::detection::ended;
-use crate::human::{count, duration};
+use crate::human::count;
 use crate::log::{At, Log};
 use crate::result::{ConnectionStory, Retransmission, TimelineEntry, TimelineKind};
 use crate::sides::{Sides, addresses, services};
+use crate::tcp_names::{ended, timer};
 use crate::timeline::entry;
 
 /// Connections whose retransmissions are told one by one.
@@ -61,11 +61,7 @@ pub(crate) fn retransmissions(log: &Log<'_>, stories: &[ConnectionStory]) -> Vec
 
 fn retransmission(story: &ConnectionStory, number: usize, sent: &Retransmission) -> String {
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "?".to_owned());
-    let timer = if sent.rto_seconds > 0.0 {
-        format!(", timer {}, doubled {} times", duration(sent.rto_seconds), sent.backoff)
-    } else {
-        String::new()
-    };
+    let timer = timer(sent.rto_seconds, sent.backoff);
     format!(
         "{} → {} ({}): retransmission {number} ({}{timer})",
         name(&story.service),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use temblor_event::Effect;
+use temblor_judge::human::counted;
 use temblor_plan::Experiment;
 use temblor_plan::fault::{FAULTS, Kind, fault_spec};
 use temblor_runner::{Held, HoldSettings, Stop};
@@ -58,7 +59,7 @@ pub(crate) fn inject(args: &Inject) -> Result<Exit, Failure> {
 
 /// An effect on one line.
 fn told(effect: &Effect) -> String {
-    let mut text = format!("{} {}", effect.count, effect.measure);
+    let mut text = counted(effect.count, &effect.measure);
     for dose in &effect.doses {
         let observed =
             dose.observed.map_or_else(|| "not observed".to_owned(), |seen| format!("{seen:.2}"));

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use temblor_judge::human::counted;
 use temblor_runner::{Standing, Update};
 
 use crate::terminal;
@@ -79,7 +80,7 @@ fn line(s: &Standing) -> String {
         text.push_str(&format!(" | p99 {:.1} ms", p99 * 1000.0));
     }
     for (count, what) in &s.effects {
-        text.push_str(&format!(" | {count} {what}"));
+        text.push_str(&format!(" | {}", counted(*count, what)));
     }
     for (name, value) in &s.gauges {
         text.push_str(&format!(" | {value} {name}"));

@@ -93,7 +93,7 @@ fn effect(faults: &[FaultResult]) -> String {
         .take(EFFECTS_MAX)
         .map(|(measure, n)| match *measure {
             "" => NOT_OBSERVED.to_owned(),
-            measure => format!("{} {measure}", human::count(*n)),
+            measure => human::counted(*n, measure),
         })
         .collect();
     if sums.len() > EFFECTS_MAX {

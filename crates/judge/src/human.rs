@@ -26,6 +26,38 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// A count of what an effect counts, whose name is that of several: `3,482 packets dropped`,
+/// `1 process ended`.
+#[must_use]
+pub fn counted(n: u64, what: &str) -> String {
+    /// Every noun that an effect counts.
+    const ONE_OF: &[(&str, &str)] = &[
+        ("connections", "connection"),
+        ("lives", "life"),
+        ("looks", "look"),
+        ("operations", "operation"),
+        ("packets", "packet"),
+        ("periods", "period"),
+        ("processes", "process"),
+        ("queries", "query"),
+        ("readings", "reading"),
+        ("signals", "signal"),
+        ("syncs", "sync"),
+        ("times", "time"),
+    ];
+    if n != 1 {
+        return format!("{} {what}", count(n));
+    }
+    let words: Vec<&str> = what.split(' ').collect();
+    // `main processes ended`: the noun is the first of these that comes.
+    let noun = words.iter().position(|word| ONE_OF.iter().any(|(many, _)| many == word));
+    let singular = words.iter().enumerate().map(|(at, word)| {
+        let one = ONE_OF.iter().find(|(many, _)| many == word && noun == Some(at));
+        one.map_or(*word, |(_, one)| one)
+    });
+    format!("1 {}", singular.collect::<Vec<_>>().join(" "))
+}
+
 /// A share of 0 to 1 as a percentage: `99.95%`.
 #[must_use]
 pub fn percent(ratio: f64) -> String {
@@ -263,6 +295,31 @@ mod tests {
                 (f64::NAN, "not a number"),
             ],
         );
+    }
+
+    #[test]
+    fn one_of_what_is_counted() {
+        for (n, what, expected) in [
+            (1, "processes ended", "1 process ended"),
+            (1, "main processes ended", "1 main process ended"),
+            (1, "lives ended", "1 life ended"),
+            (1, "MiB taken", "1 MiB taken"),
+            (1, "times that memory did not fit", "1 time that memory did not fit"),
+            (
+                1,
+                "looks at which a process had no descriptor left",
+                "1 look at which a process had no descriptor left",
+            ),
+            (
+                1,
+                "packets past a queue that delays packets",
+                "1 packet past a queue that delays packets",
+            ),
+            (0, "packets dropped", "0 packets dropped"),
+            (3_482, "packets dropped", "3,482 packets dropped"),
+        ] {
+            assert_eq!(counted(n, what), expected);
+        }
     }
 
     #[test]

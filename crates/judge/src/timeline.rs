@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::detection::{Sign, check_says, check_source};
 use crate::faults::reverted;
-use crate::human::{count, duration, number, percent};
+use crate::human::{count, counted, duration, number, percent};
 use crate::log::{Log, seconds_between};
 use crate::phases::Window;
 use crate::recovery::{First, Recovery};
@@ -150,7 +150,7 @@ fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {
             reverted.began_ns,
             TimelineKind::Fault,
             &result.effect.source,
-            format!("{}: {} {}", fault.name, count(result.effect.count), result.effect.measure),
+            format!("{}: {}", fault.name, counted(result.effect.count, &result.effect.measure)),
         ));
         let gone =
             if reverted.verified { "verified: nothing of it is left" } else { "not verified" };

@@ -19,7 +19,7 @@ use temblor_event::PhaseRole;
 
 use crate::doses::dose_sentence;
 use crate::faults::label;
-use crate::human::{count, number, percent};
+use crate::human::{count, counted, number, percent};
 use crate::log::{Log, as_f64};
 use crate::result::{
     CrossCheck, ExpectationResult, FaultResult, LedgerResult, LoadAccount, Verdict,
@@ -231,7 +231,7 @@ fn effects(of: &Findings<'_>) -> Vec<String> {
         .filter(|fault| fault.effect.count > 0)
         .map(|f| {
             let name = label(f, of.faults);
-            format!("{name}: {} {}", count(f.effect.count), f.effect.measure)
+            format!("{name}: {}", counted(f.effect.count, &f.effect.measure))
         })
         .collect()
 }

@@ -178,7 +178,7 @@ fn dose(experiment: &str, fault: &str, dose: &DoseSeen) -> TestCase {
 
 fn effect(experiment: &str, called: &str, fault: &FaultResult) -> TestCase {
     let effect = &fault.effect;
-    let said = format!("{} {} by {}", number::count(effect.count), effect.measure, effect.source);
+    let said = format!("{} by {}", number::counted(effect.count, &effect.measure), effect.source);
     let status = status(effect.count > 0, NonSuccessKind::Error, "no effect", &said);
     let mut case =
         named(&format!("the fault {called} had an effect"), "faults", experiment, status);

@@ -1,7 +1,8 @@
 //! How figures are written: as the judge writes them in its reasons, and what only a report needs.
 
 pub(crate) use temblor_judge::human::{
-    bytes, count, duration as seconds, number as plain, percent as share, rate as per_second,
+    bytes, count, counted, duration as seconds, number as plain, percent as share,
+    rate as per_second,
 };
 
 /// What stands where a figure was not observed. Never 0: that would be a figure.

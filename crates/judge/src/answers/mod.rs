@@ -15,7 +15,7 @@ use crate::detection::Sign;
 use crate::doses::dose_sentence;
 use crate::expectations::Figures;
 use crate::faults::label;
-use crate::human::{count, moment, percent};
+use crate::human::{counted, moment, percent};
 use crate::log::Log;
 use crate::phases::Window;
 use crate::recovery::Recovery;
@@ -88,7 +88,7 @@ fn effect(faults: &[FaultResult]) -> Vec<String> {
             format!("{name}: {NOT_OBSERVED}, its effect was never read")
         } else {
             let by = &effect.source;
-            format!("{name}: {} {}, counted by {by}", count(effect.count), effect.measure)
+            format!("{name}: {}, counted by {by}", counted(effect.count, &effect.measure))
         });
         found.extend(effect.doses.iter().map(|dose| format!("{name}, {}", dose_sentence(dose))));
         if !fault.levels.is_empty() {

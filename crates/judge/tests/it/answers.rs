@@ -100,7 +100,7 @@ fn services_connections_and_resets() {
             "trading-api → postgres: first success after a failure at +10.8 s, 10.8 s after healing",
             "trading-api → postgres: established connections that broke: 1 ETIMEDOUT",
             "trading-api → postgres, port 5432: resets: 1 sent, 1 received; attempts refused: 3",
-            "process.kill: 1 processes killed, counted by their exit status",
+            "process.kill: 1 process killed, counted by their exit status",
         ]
     );
 }

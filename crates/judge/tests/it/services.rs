@@ -197,7 +197,7 @@ fn the_order_of_a_cascade_is_told() {
     assert_eq!(result.services.well_after_injection_seconds, Some(8.0));
     assert_eq!(result.services.steady_after_injection_seconds, Some(12.5));
     assert!(
-        result.reasons.iter().any(|r| r == "process.kill (redis): 1 processes killed"),
+        result.reasons.iter().any(|r| r == "process.kill (redis): 1 process killed"),
         "{:?}",
         result.reasons
     );

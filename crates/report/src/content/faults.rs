@@ -39,7 +39,7 @@ fn overview(faults: &[FaultResult]) -> Table {
     );
     for fault in faults {
         let count = fault.effect.count;
-        let effect = format!("{} {}", number::count(count), fault.effect.measure);
+        let effect = number::counted(count, &fault.effect.measure);
         let off = fault.effect.doses.iter().any(|dose| dose.holds() == Some(false));
         let unseen = fault.effect.doses.iter().any(|dose| dose.holds().is_none());
         let dose = match (fault.effect.doses.is_empty(), off, unseen) {
@@ -139,7 +139,7 @@ fn fault(fault: &FaultResult) -> Vec<Block> {
         fact(&format!("dose: {name}"), Cell::text(value));
     }
     let count = fault.effect.count;
-    let effect = format!("{} {}", number::count(count), fault.effect.measure);
+    let effect = number::counted(count, &fault.effect.measure);
     fact(
         "effect",
         Cell::toned(effect, if count == 0 { Tone::Bad } else { Tone::Good })

@@ -15,6 +15,7 @@ mod object;
 mod plain;
 mod probe;
 mod reader;
+mod ring;
 pub mod roster;
 pub mod sched;
 pub mod tcp;

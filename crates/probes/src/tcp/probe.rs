@@ -1,10 +1,10 @@
 //! The driver: loads, attaches, reads, takes off. The only part that knows libbpf.
 
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use libbpf_rs::{Iter, MapCore, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{Iter, MapCore};
 use temblor_event::{Event, ProbeCost, ProbeLost, ProbeStatus, clock};
 
 use super::NAME;
@@ -17,20 +17,13 @@ use crate::kernel;
 use crate::object::{Loaded, Loading};
 use crate::plain::from_bytes;
 use crate::reader::pid_level;
+use crate::ring::{self, RECORDS, Ring};
 use crate::{Error, Probe};
 
 /// How often round-trip times and losses are told.
 const WINDOW_NS: u64 = 1_000_000_000;
-/// Events taken over from the ring at a time.
-const BATCH_MAX: usize = 8192;
-/// Batches taken in one call of [`TcpProbe::poll`], so that a flood cannot hold it for ever.
-const BATCHES_MAX: usize = 64;
 /// As many as the kernel half has room for.
 const PAIRS_MAX: usize = 1024;
-/// What the callback returns when a batch is full; libbpf hands it on.
-const FULL: i32 = -(rustix::io::Errno::AGAIN.raw_os_error());
-const INTERRUPTED: i32 = -(rustix::io::Errno::INTR.raw_os_error());
-
 /// How the probe is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -51,8 +44,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct TcpProbe {
     loaded: Loaded,
-    ring: RingBuffer<'static>,
-    inbox: Arc<Mutex<Inbox>>,
+    ring: Ring<Event>,
     attribution: Arc<Attribution>,
     status: ProbeStatus,
     windows: Windows,
@@ -61,13 +53,6 @@ pub struct TcpProbe {
     lost_told: u64,
     samples_lost_told: u64,
     events: u64,
-}
-
-/// Where the ring's callback puts events; bounded by [`BATCH_MAX`].
-#[derive(Debug, Default)]
-struct Inbox {
-    events: Vec<Event>,
-    malformed: u64,
 }
 
 impl TcpProbe {
@@ -92,8 +77,8 @@ impl TcpProbe {
             loaded.put("watched", &inode, &1_u8)?;
         }
         let attribution = Arc::new(attribution.clone());
-        let inbox = Arc::<Mutex<Inbox>>::default();
-        let ring = ring(&loaded, &inbox, &attribution)?;
+        let known = Arc::clone(&attribution);
+        let ring = Ring::of(&loaded, move |bytes| decode(bytes, &known))?;
 
         let mut unseen = support.unseen();
         loaded.attach_all(&[SEED])?;
@@ -109,7 +94,6 @@ impl TcpProbe {
         Ok(Self {
             loaded,
             ring,
-            inbox,
             attribution,
             status,
             windows: Windows::default(),
@@ -119,12 +103,6 @@ impl TcpProbe {
             samples_lost_told: 0,
             events: 0,
         })
-    }
-
-    fn empty_inbox(&mut self, sink: &mut dyn FnMut(Event)) {
-        let events = std::mem::take(&mut lock(&self.inbox).events);
-        self.events += events.len() as u64;
-        events.into_iter().for_each(sink);
     }
 
     fn close_window(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
@@ -156,7 +134,7 @@ impl TcpProbe {
             .filter(|run| run.cost.program != "tcp_rtt")
             .map(|run| run.skipped)
             .sum();
-        let lost = counters.records_lost + skipped + lock(&self.inbox).malformed;
+        let lost = counters.records_lost + skipped + self.ring.malformed();
         let grown = lost - self.lost_told;
         if grown > 0 {
             sink(Event::at(now, ProbeLost { probe: NAME.into(), events: grown }));
@@ -178,18 +156,11 @@ impl Probe for TcpProbe {
     }
 
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let mut status = self.ring.poll_raw(timeout);
-        for _ in 0..BATCHES_MAX {
-            self.empty_inbox(sink);
-            if status != FULL {
-                break;
-            }
-            status = self.ring.consume_raw();
-        }
-        if status < 0 && status != FULL && status != INTERRUPTED {
-            let source = libbpf_rs::Error::from_raw_os_error(-status);
-            return Err(Error::kernel("hand over events", source));
-        }
+        let events = &mut self.events;
+        self.ring.poll(timeout, |event| {
+            *events += 1;
+            sink(event);
+        })?;
         if clock::now_ns().saturating_sub(self.window_began_ns) >= WINDOW_NS {
             self.close_window(sink)?;
         }
@@ -218,39 +189,10 @@ pub(super) fn load(support: &Support, settings: &Settings) -> Result<Loaded, Err
             constants.pid_level = level;
             constants.rtt_sample_mask = settings.rtt_sample_every.max(1).next_power_of_two() - 1;
         },
-        sizes: &[("records", settings.ring_bytes.max(page_bytes()).next_power_of_two())],
+        sizes: &[(RECORDS, ring::size(settings.ring_bytes))],
         without: &[],
         shared: &[],
     })
-}
-
-fn page_bytes() -> u32 {
-    u32::try_from(rustix::param::page_size()).unwrap_or(65536)
-}
-
-fn ring(
-    loaded: &Loaded,
-    inbox: &Arc<Mutex<Inbox>>,
-    attribution: &Arc<Attribution>,
-) -> Result<RingBuffer<'static>, Error> {
-    let opening = |source| Error::kernel("open the buffer of the tcp probe", source);
-    let (inbox, attribution) = (Arc::clone(inbox), Arc::clone(attribution));
-    let records = loaded.map("records")?;
-    let mut builder = RingBufferBuilder::new();
-    builder
-        .add(&records, move |bytes| {
-            let mut inbox = lock(&inbox);
-            match decode(bytes, &attribution) {
-                Ok(event) => inbox.events.push(event),
-                Err(error) => {
-                    tracing::error!(%error, "the kernel half sent something else");
-                    inbox.malformed += 1;
-                }
-            }
-            if inbox.events.len() < BATCH_MAX { 0 } else { FULL }
-        })
-        .map_err(opening)?;
-    builder.build().map_err(opening)
 }
 
 /// Runs the iterator in each watched namespace: it shows the sockets of the namespace it is read
@@ -272,9 +214,4 @@ fn seed(loaded: &Loaded, attribution: &Attribution) -> Result<(), Error> {
             .map_err(system)??;
     }
     Ok(())
-}
-
-fn lock(inbox: &Mutex<Inbox>) -> std::sync::MutexGuard<'_, Inbox> {
-    // A panic elsewhere leaves a batch of whole events at worst.
-    inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }

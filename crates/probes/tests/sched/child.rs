@@ -1,10 +1,10 @@
-//! A program that does as it is told, one line at a time: this test program itself.
+//! What the child does on a processor, and what the kernel says that it did.
 
-use std::io::{self, BufRead as _, Write as _};
-use std::process::{ChildStdin, Command, Stdio};
+#![expect(clippy::disallowed_methods, reason = "sleeping and spinning are what is measured")]
+
 use std::time::{Duration, Instant};
 
-const CHILD: &str = "TEMBLOR_TEST_SCHED_CHILD";
+use crate::common::{Child, obey};
 
 /// What the kernel says that a process has used.
 #[derive(Debug, Clone, Copy)]
@@ -16,17 +16,13 @@ pub(crate) struct Account {
     pub(crate) waited_ns: u64,
 }
 
-/// Not a test of its own: it does what it reads, and says when it has.
+/// Not a test of its own: what the child does.
 #[test]
 fn obeys() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    for line in io::stdin().lines() {
-        let line = line.unwrap();
-        let words: Vec<&str> = line.split_whitespace().collect();
+    obey(|words| {
         let number = |at: usize| words[at].parse::<u64>().unwrap();
         match words[0] {
+            "nothing" => {}
             "sleep" => {
                 for _ in 0..number(1) {
                     std::thread::sleep(Duration::from_micros(number(2)));
@@ -42,8 +38,7 @@ fn obeys() {
             "account" => account(),
             other => panic!("{other}?"),
         }
-        println!("\ndone");
-    }
+    });
 }
 
 fn spin(time: Duration) {
@@ -92,65 +87,17 @@ fn account() {
     );
 }
 
-/// The program, running. Dropping it ends it.
-pub(crate) struct Child {
-    child: std::process::Child,
-    stdin: ChildStdin,
-    said: Box<dyn Iterator<Item = String>>,
-}
-
 impl Child {
-    pub(crate) fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child::obeys", "--nocapture"])
-            .env(CHILD, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let said = io::BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut child = Self { child, stdin, said: Box::new(said) };
-        child.ask("spin 0");
-        child
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn begin(&mut self, what: &str) {
-        writeln!(self.stdin, "{what}").unwrap();
-    }
-
-    pub(crate) fn end(&mut self) {
-        assert!(self.said.any(|line| line == "done"), "it has ended");
-    }
-
-    pub(crate) fn ask(&mut self, what: &str) {
-        self.begin(what);
-        self.end();
-    }
-
     pub(crate) fn account(&mut self) -> Account {
-        self.begin("account");
-        let line = self.said.find_map(|line| Some(line.strip_prefix("account ")?.to_owned()));
+        let said = self.ask("account");
+        let line = said.iter().find_map(|line| line.strip_prefix("account ")).unwrap();
         let figures: Vec<u64> =
-            line.unwrap().split_whitespace().map(|figure| figure.parse().unwrap()).collect();
-        self.end();
+            line.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
         Account {
             voluntary: figures[0],
             involuntary: figures[1],
             cpu_ns: figures[2],
             waited_ns: figures[3],
         }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // It has ended already, or ends now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -4,17 +4,22 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
+    clippy::print_stdout,
+    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain, \
+              stdout is how a child answers"
 )]
 
 mod child;
+#[path = "../common/mod.rs"]
+mod common;
 mod world;
 
 use temblor_event::Throttled;
 use temblor_host::target::Origin;
+use temblor_probes::sched::SchedProbe;
 
-use crate::child::Child;
-use crate::world::{OwnGroup, Watch, possible, target};
+use crate::common::{Child, OwnGroup, Watch, possible, target};
+use crate::world::{together, windows};
 
 /// Within a share, or within a few.
 fn near(told: u64, truth: u64, share: f64, few: u64) -> bool {
@@ -31,11 +36,11 @@ fn switches_are_those_that_the_kernel_counts() {
         return;
     }
     let mut child = Child::start();
-    let watch = Watch::start(&[target("sleeper", &[child.pid()])]);
+    let watch = Watch::start(&[target("sleeper", &[child.pid()])], SchedProbe::attach);
     let before = child.account();
     child.ask("sleep 2000 100");
     let after = child.account();
-    let (told, _) = watch.stop();
+    let told = together(&watch.stop().0);
     let told = &told["sleeper"];
     let truth = after.voluntary - before.voluntary;
     assert!(truth >= 2000, "{truth}");
@@ -54,14 +59,15 @@ fn a_thread_that_shares_its_processor_waits_for_the_rest_of_the_time() {
     let (mut child, mut other) = (Child::start(), Child::start());
     child.ask("pin 0");
     other.ask("pin 0");
-    let watch = Watch::start(&[target("one", &[child.pid()]), target("two", &[other.pid()])]);
+    let targets = [target("one", &[child.pid()]), target("two", &[other.pid()])];
+    let watch = Watch::start(&targets, SchedProbe::attach);
     let before = (child.account(), other.account());
     other.begin("spin 1500");
     child.begin("spin 1500");
     other.end();
     child.end();
     let after = (child.account(), other.account());
-    let (told, _) = watch.stop();
+    let told = together(&watch.stop().0);
     for (service, before, after) in [("one", before.0, after.0), ("two", before.1, after.1)] {
         let told = &told[service];
         let ran = after.cpu_ns - before.cpu_ns;
@@ -85,11 +91,11 @@ fn what_runs_on_without_a_switch_is_counted_while_it_runs() {
         return;
     }
     let mut child = Child::start();
-    let watch = Watch::start(&[target("spinner", &[child.pid()])]);
+    let watch = Watch::start(&[target("spinner", &[child.pid()])], SchedProbe::attach);
     let before = child.account();
     child.begin("spin 2500");
-    let windows = watch.until("two windows", |told| told.len() >= 2);
-    let told: u64 = windows.iter().map(|window| window.on_cpu_ns).sum();
+    let events = watch.until("two windows", |told| windows(told).len() >= 2);
+    let told: u64 = windows(&events).iter().map(|window| window.on_cpu_ns).sum();
     child.end();
     let ran = child.account().cpu_ns - before.cpu_ns;
     // It began before the first window ended and goes on after the second.
@@ -107,11 +113,11 @@ fn starving_is_told_from_throttling() {
     group.group.attach(child.pid()).unwrap();
     let mut in_group = target("throttled", &[child.pid()]);
     (in_group.group, in_group.origin) = (group.group.clone(), Origin::Cgroup);
-    let watch = Watch::start(&[in_group]);
+    let watch = Watch::start(&[in_group], SchedProbe::attach);
     let before = group.throttled();
     child.ask("spin 2000");
     // Nobody runs in it any more, so that both are read at the same count.
-    let (told, _) = watch.stop();
+    let told = together(&watch.stop().0);
     let after = group.throttled();
     drop(child);
     let told = &told["throttled"];
@@ -138,12 +144,13 @@ fn children_and_newcomers_are_the_targets_too() {
     let (mut parent, mut newcomer) = (Child::start(), Child::start());
     let mut by_group = target("group", &[]);
     (by_group.group, by_group.origin) = (group.group.clone(), Origin::Cgroup);
-    let watch = Watch::start(&[target("family", &[parent.pid()]), by_group]);
+    let watch = Watch::start(&[target("family", &[parent.pid()]), by_group], SchedProbe::attach);
     // Each lives for the time that it spins, and what it did is known after its end.
     parent.ask("fork 20 15");
     group.group.attach(newcomer.pid()).unwrap();
     newcomer.ask("fork 10 15");
     let (told, lost) = watch.stop();
+    let told = together(&told);
     let family = told["family"].on_cpu_ns;
     assert!((300_000_000..600_000_000).contains(&family), "20 children of 15 ms: {family}");
     let group = told["group"].on_cpu_ns;

@@ -1,53 +1,17 @@
-//! Targets made of our own children, a group of our own, and a probe that watches.
+//! A group with a quota, and what the probe told put together.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
 use temblor_event::{Body, Event, SchedWindow, Throttled};
-use temblor_host::cgroup::{Cgroups, Group};
-use temblor_host::netns::Netns;
-use temblor_host::target::Target;
-use temblor_probes::Running;
-use temblor_probes::roster::Roster;
-use temblor_probes::sched::SchedProbe;
 
-/// Longer than any single thing that is waited for here; a test that gets there has failed.
-const BOUND: Duration = Duration::from_secs(20);
-
-/// Whether this can run at all; says why not.
-pub(crate) fn possible() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: needs root (BPF programs)");
-    }
-    root
-}
-
-pub(crate) fn target(service: &str, pids: &[u32]) -> Target {
-    let netns = Netns::of_this_thread().unwrap();
-    Target { pids: pids.into(), ..Target::of_namespace(service, netns, Vec::new()) }
-}
-
-/// A cgroup that is gone when this is.
-pub(crate) struct OwnGroup {
-    pub(crate) group: Group,
-}
+use crate::common::OwnGroup;
 
 impl OwnGroup {
     /// With a quota in microseconds of each period; 0 is none. Says why where there can be none.
     pub(crate) fn with_quota(name: &str, period_us: u64, quota_us: u64) -> Option<Self> {
-        let cgroups = Cgroups::detect().unwrap();
-        let name = format!("temblor-test-{name}-{}", std::process::id());
-        let group = match Group::create(&cgroups, &name) {
-            Ok(group) => Self { group },
-            Err(error) => {
-                eprintln!("skipped: no cgroup can be made here: {error}");
-                return None;
-            }
-        };
+        let group = Self::create(name)?;
         if quota_us > 0 {
             let write = |file: PathBuf, value: String| fs::write(file, value).unwrap();
             if let Some(max) = group.group.control_file(&["cpu.max"]) {
@@ -80,78 +44,19 @@ impl OwnGroup {
     }
 }
 
-impl Drop for OwnGroup {
-    fn drop(&mut self) {
-        let left = self.group.kill_all(5_000);
-        if let Err(error) = self.group.remove() {
-            eprintln!("a group is left behind: {error} (processes: {left:?})");
+/// Each target's windows put together.
+pub(crate) fn together(events: &[Event]) -> BTreeMap<String, SchedWindow> {
+    let mut told: BTreeMap<String, SchedWindow> = BTreeMap::new();
+    for window in windows(events) {
+        match told.get_mut(&window.service) {
+            None => drop(told.insert(window.service.clone(), window)),
+            Some(sum) => add(sum, &window),
         }
     }
+    told
 }
 
-#[derive(Default)]
-struct Seen {
-    events: Mutex<Vec<Event>>,
-    more: Condvar,
-}
-
-/// A running probe and what it has said.
-pub(crate) struct Watch {
-    running: Running,
-    seen: Arc<Seen>,
-    /// Follows the processes for as long as the probe runs.
-    _roster: Roster,
-}
-
-impl Watch {
-    pub(crate) fn start(targets: &[Target]) -> Self {
-        let roster = Roster::of(targets).unwrap();
-        let probe = SchedProbe::attach(&roster).unwrap();
-        let seen = Arc::<Seen>::default();
-        let sink = Arc::clone(&seen);
-        let running = Running::start(Box::new(probe), move |event| {
-            sink.events.lock().unwrap().push(event);
-            sink.more.notify_all();
-        })
-        .unwrap();
-        Self { running, seen, _roster: roster }
-    }
-
-    /// The windows told so far, as soon as they are enough.
-    pub(crate) fn until(
-        &self,
-        what: &str,
-        enough: impl Fn(&[SchedWindow]) -> bool,
-    ) -> Vec<SchedWindow> {
-        let guard = self.seen.events.lock().unwrap();
-        let waited =
-            self.seen.more.wait_timeout_while(guard, BOUND, |seen| !enough(&windows(seen)));
-        let (events, timeout) = waited.unwrap();
-        assert!(!timeout.timed_out(), "never saw {what}; saw {events:#?}");
-        windows(&events)
-    }
-
-    /// Each target's windows put together, and how many events were lost.
-    pub(crate) fn stop(self) -> (BTreeMap<String, SchedWindow>, u64) {
-        let cost = self.running.stop().unwrap();
-        assert!(cost.programs.iter().any(|program| program.runs > 0), "{cost:?}");
-        let events = std::mem::take(&mut *self.seen.events.lock().unwrap());
-        let mut told: BTreeMap<String, SchedWindow> = BTreeMap::new();
-        for window in windows(&events) {
-            match told.get_mut(&window.service) {
-                None => drop(told.insert(window.service.clone(), window)),
-                Some(sum) => add(sum, &window),
-            }
-        }
-        let lost = events.iter().map(|event| match &event.body {
-            Body::ProbeLost(lost) => lost.events,
-            _ => 0,
-        });
-        (told, lost.sum())
-    }
-}
-
-fn windows(events: &[Event]) -> Vec<SchedWindow> {
+pub(crate) fn windows(events: &[Event]) -> Vec<SchedWindow> {
     let of = |event: &Event| match &event.body {
         Body::SchedWindow(window) => Some(window.clone()),
         _ => None,

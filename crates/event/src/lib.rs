@@ -14,6 +14,7 @@ mod fault;
 mod load;
 mod run;
 mod sched;
+mod signal;
 mod tcp;
 mod watch;
 
@@ -31,6 +32,7 @@ pub use run::{
     answer_is_known,
 };
 pub use sched::{Latency, SchedWindow, Throttled};
+pub use signal::{SIGNALS, signal_name};
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
 };

@@ -107,11 +107,9 @@ impl Process {
         if signal == 0 {
             return Some(format!("exit code {}", (status >> 8) & 0xff));
         }
-        let name = SIGNAL_NAMES.iter().find(|(number, _)| *number == signal);
-        Some(name.map_or_else(
-            || format!("signal {signal}"),
-            |(_, name)| format!("signal {signal} ({name})"),
-        ))
+        let name = temblor_event::signal_name(signal);
+        let number = format!("signal {signal}");
+        Some(if name == number { number } else { format!("{number} ({name})") })
     }
 
     /// Waits until the process has ended, at most this long; says whether it has.
@@ -158,25 +156,6 @@ const PIDFD_GET_INFO: libc::c_ulong =
     0xc000_ff0b | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16);
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
-
-/// The signals that end processes, as everybody calls them.
-const SIGNAL_NAMES: &[(i32, &str)] = &[
-    (libc::SIGHUP, "SIGHUP"),
-    (libc::SIGINT, "SIGINT"),
-    (libc::SIGQUIT, "SIGQUIT"),
-    (libc::SIGILL, "SIGILL"),
-    (libc::SIGTRAP, "SIGTRAP"),
-    (libc::SIGABRT, "SIGABRT"),
-    (libc::SIGBUS, "SIGBUS"),
-    (libc::SIGFPE, "SIGFPE"),
-    (libc::SIGKILL, "SIGKILL"),
-    (libc::SIGUSR1, "SIGUSR1"),
-    (libc::SIGSEGV, "SIGSEGV"),
-    (libc::SIGUSR2, "SIGUSR2"),
-    (libc::SIGPIPE, "SIGPIPE"),
-    (libc::SIGALRM, "SIGALRM"),
-    (libc::SIGTERM, "SIGTERM"),
-];
 
 /// The command a process runs under, as the kernel names it (at most 15 bytes).
 #[must_use]

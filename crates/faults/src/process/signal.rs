@@ -4,42 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use rustix::process::Signal;
+use temblor_event::SIGNALS;
 
 use super::ProcessRefusal;
-
-const NAMES: &[(&str, i32)] = &[
-    ("HUP", libc::SIGHUP),
-    ("INT", libc::SIGINT),
-    ("QUIT", libc::SIGQUIT),
-    ("ILL", libc::SIGILL),
-    ("TRAP", libc::SIGTRAP),
-    ("ABRT", libc::SIGABRT),
-    ("BUS", libc::SIGBUS),
-    ("FPE", libc::SIGFPE),
-    ("KILL", libc::SIGKILL),
-    ("USR1", libc::SIGUSR1),
-    ("SEGV", libc::SIGSEGV),
-    ("USR2", libc::SIGUSR2),
-    ("PIPE", libc::SIGPIPE),
-    ("ALRM", libc::SIGALRM),
-    ("TERM", libc::SIGTERM),
-    ("STKFLT", libc::SIGSTKFLT),
-    ("CHLD", libc::SIGCHLD),
-    ("CONT", libc::SIGCONT),
-    ("STOP", libc::SIGSTOP),
-    ("TSTP", libc::SIGTSTP),
-    ("TTIN", libc::SIGTTIN),
-    ("TTOU", libc::SIGTTOU),
-    ("URG", libc::SIGURG),
-    ("XCPU", libc::SIGXCPU),
-    ("XFSZ", libc::SIGXFSZ),
-    ("VTALRM", libc::SIGVTALRM),
-    ("PROF", libc::SIGPROF),
-    ("WINCH", libc::SIGWINCH),
-    ("IO", libc::SIGIO),
-    ("PWR", libc::SIGPWR),
-    ("SYS", libc::SIGSYS),
-];
 
 /// The kernel's first real-time signal, two of which the C library keeps to itself.
 const FIRST_REALTIME: i32 = 32;
@@ -93,7 +60,7 @@ impl Signo {
 
     /// Its name, where it has one of its own.
     pub(crate) fn name(self) -> Option<&'static str> {
-        NAMES.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)
+        SIGNALS.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)
     }
 }
 
@@ -127,7 +94,7 @@ impl FromStr for Signo {
         }
         let upper = given.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
+        if let Some((_, number)) = SIGNALS.iter().find(|(known, _)| *known == name) {
             return Ok(Self(*number));
         }
         let number = match name.strip_prefix("RTM") {

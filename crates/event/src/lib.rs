@@ -12,6 +12,7 @@ pub mod clock;
 mod condition;
 mod fault;
 mod load;
+mod process;
 mod run;
 mod sched;
 mod signal;
@@ -26,6 +27,7 @@ pub use fault::{
 pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
+pub use process::{ExitCause, ProcessExec, ProcessExit, ProcessSignal, SignalSender};
 pub use run::{
     Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,
     ProcessEnded, ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
@@ -150,6 +152,12 @@ bodies! {
     TcpRtt(TcpRtt) = "tcp.rtt",
     /// How a target's threads came to the processors over a window, aggregated in the kernel.
     SchedWindow(SchedWindow) = "sched.window",
+    /// A target's process began to run a program.
+    ProcessExec(ProcessExec) = "process.exec",
+    /// A target's process ended, as the kernel saw it.
+    ProcessExit(ProcessExit) = "process.exit",
+    /// A target's process was sent a signal.
+    ProcessSignal(ProcessSignal) = "process.signal",
 }
 
 impl From<RunStarted> for Body {

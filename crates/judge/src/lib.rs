@@ -32,6 +32,7 @@ mod stories;
 pub mod tcp_names;
 mod tcp_table;
 mod timeline;
+mod timeline_process;
 mod timeline_tcp;
 mod verdict;
 

@@ -11,8 +11,8 @@ use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus,
-    ProcessEnded, ProcessStarted, RunEnded, RunStarted, SchedWindow, ServiceHealth, TargetSeen,
-    TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded, RunStarted, SchedWindow,
+    ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -89,6 +89,8 @@ pub(crate) struct Log<'a> {
     pub(crate) resets: Vec<At<'a, TcpReset>>,
     pub(crate) rtts: Vec<At<'a, TcpRtt>>,
     pub(crate) scheds: Vec<At<'a, SchedWindow>>,
+    pub(crate) exits: Vec<At<'a, ProcessExit>>,
+    pub(crate) signals: Vec<At<'a, ProcessSignal>>,
 }
 
 impl<'a> Log<'a> {
@@ -153,13 +155,19 @@ impl<'a> Log<'a> {
         self.t_seconds(t_ns.max(self.t0_ns))
     }
 
-    /// The hook at which something of this kind is seen, as the probes themselves say.
+    /// The hook at which something of this kind is seen of connections, as the probe itself says.
     pub(crate) fn hook(&self, sees: &str) -> String {
+        self.hook_of("tcp", sees)
+    }
+
+    /// The same of another probe.
+    pub(crate) fn hook_of(&self, probe: &str, sees: &str) -> String {
         self.probe_status
             .iter()
+            .filter(|status| status.probe == probe)
             .flat_map(|status| &status.hooks)
             .find(|hook| hook.sees.contains(sees))
-            .map_or_else(|| "tcp probe".to_owned(), |hook| hook.hook.clone())
+            .map_or_else(|| format!("{probe} probe"), |hook| hook.hook.clone())
     }
 
     fn empty(started: At<'a, RunStarted>) -> Self {
@@ -198,6 +206,8 @@ impl<'a> Log<'a> {
             resets: Vec::new(),
             rtts: Vec::new(),
             scheds: Vec::new(),
+            exits: Vec::new(),
+            signals: Vec::new(),
         }
     }
 
@@ -237,6 +247,9 @@ impl<'a> Log<'a> {
             Body::TcpReset(what) => self.resets.push(At { t_ns, what }),
             Body::TcpRtt(what) => self.rtts.push(At { t_ns, what }),
             Body::SchedWindow(what) => self.scheds.push(At { t_ns, what }),
+            Body::ProcessExit(what) => self.exits.push(At { t_ns, what }),
+            Body::ProcessSignal(what) => self.signals.push(At { t_ns, what }),
+            Body::ProcessExec(_) => {}
         }
     }
 }

@@ -13,9 +13,9 @@ use crate::recovery::{First, Recovery};
 use crate::result::{ConnectionStory, FaultResult, LedgerResult, TimelineEntry, TimelineKind};
 use crate::sides::{Sides, services};
 use crate::steady::SteadyWatch;
-use crate::timeline_tcp;
+use crate::{timeline_process, timeline_tcp};
 
-const ENTRIES_MAX: usize = 260;
+const ENTRIES_MAX: usize = 300;
 const PHASES_MAX: usize = 24;
 /// Aborts and things left behind.
 const TROUBLES_MAX: usize = 10;
@@ -39,6 +39,7 @@ const _: () = assert!(
         + FAULTS_MAX
         + LEVELS_MAX
         + timeline_tcp::ENTRIES_MAX
+        + timeline_process::ENTRIES_MAX
         + CHECKS_MAX
         + BACKLOGS_MAX
         + SINGLE_LINES
@@ -60,11 +61,12 @@ pub(crate) struct Sources<'a> {
     pub(crate) ledger: Option<&'a LedgerResult>,
 }
 
-/// The entries, in order; at most 260. At the same time causes come before signs.
+/// The entries, in order; at most 300. At the same time causes come before signs.
 pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
     let mut signs = bounded(checks(from.log), CHECKS_MAX, "changes of checks' answers");
     signs.extend(timeline_tcp::retransmissions(from.log, from.stories));
     signs.extend(timeline_tcp::ends(from.log, from.sides));
+    signs.extend(timeline_process::processes(from.log));
     signs.extend(bounded(backlogs(from), BACKLOGS_MAX, "backlogs"));
     signs.extend(recovery(from));
     signs.extend(ledger(from));

@@ -14,6 +14,7 @@ mod kernel;
 mod object;
 mod plain;
 mod probe;
+pub mod process;
 mod reader;
 mod ring;
 pub mod roster;
@@ -30,6 +31,7 @@ use temblor_host::Capability;
 pub fn capabilities() -> Vec<Capability> {
     let mut all = tcp::capabilities();
     all.extend(sched::capabilities());
+    all.extend(process::capabilities());
     all
 }
 
@@ -41,6 +43,7 @@ pub fn trial(probe: &str) -> Result<(), Error> {
     match probe {
         "tcp" => tcp::trial(),
         "sched" => sched::trial(),
+        "process" => process::trial(),
         other => Err(Error::Missing {
             what: format!("there is no probe {other}"),
             how: "leave it out".into(),

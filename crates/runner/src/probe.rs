@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use temblor_host::target::Target;
+use temblor_probes::process::ProcessProbe;
 use temblor_probes::roster::Roster;
 use temblor_probes::sched::SchedProbe;
 use temblor_probes::tcp::{Attribution, TcpProbe};
@@ -40,6 +41,10 @@ pub(crate) fn attach(
             "sched" => {
                 let members = members(&mut roster, targets).map_err(refused)?;
                 Box::new(SchedProbe::attach(members).map_err(refused)?)
+            }
+            "process" => {
+                let members = members(&mut roster, targets).map_err(refused)?;
+                Box::new(ProcessProbe::attach(members).map_err(refused)?)
             }
             other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
         };

@@ -75,7 +75,7 @@ fn the_timeline_is_bounded_whatever_happens() {
     }
     let result = judged(&events).result;
     let timeline = &result.timeline;
-    assert!(timeline.len() <= 260, "{}", timeline.len());
+    assert!(timeline.len() <= 300, "{}", timeline.len());
     assert!(timeline.is_sorted_by_key(|entry| (entry.t_seconds * 1e9) as i64));
     let about = |text: &str| -> Vec<&TimelineEntry> {
         timeline.iter().filter(|entry| entry.what.contains(text)).collect()

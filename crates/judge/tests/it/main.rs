@@ -8,6 +8,7 @@ mod good_run;
 mod kernel_figures;
 mod killed_run;
 mod ledger;
+mod processes;
 mod properties;
 mod recovery;
 mod services;

@@ -229,7 +229,7 @@ proptest! {
         let result = judge(&events).expect("there is a beginning").result;
         prop_assert!(!result.reasons.is_empty());
         prop_assert!(result.reasons.iter().all(|reason| !reason.trim().is_empty()));
-        prop_assert!(result.timeline.len() <= 260);
+        prop_assert!(result.timeline.len() <= 300);
         prop_assert!(result.evidence.connections.len() <= 50);
         let in_order = result.timeline.windows(2).all(|e| e[0].t_seconds <= e[1].t_seconds);
         prop_assert!(in_order);

@@ -36,6 +36,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -184,8 +185,57 @@ struct cgroup {
 	struct cgroup_root *root;
 };
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* The number of each is the kernel's. */
+enum cgroup_subsys_id {
+	memory_cgrp_id,
+};
+
 struct css_set {
 	struct cgroup *dfl_cgrp;
+	/* As many as the kernel has. */
+	struct cgroup_subsys_state *subsys[1];
+};
+
+struct mem_cgroup {
+	struct cgroup_subsys_state css;
+	bool oom_lock;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct mm_struct;
+
+struct signal_struct {
+	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
+	struct mm_struct *oom_mm;
+};
+
+struct sigaction {
+	void *sa_handler;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[1];
+};
+
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct linux_binprm {
+	const char *filename;
 };
 
 struct task_struct {
@@ -194,8 +244,16 @@ struct task_struct {
 	/* Of its process. */
 	int tgid;
 	struct task_struct *group_leader;
+	struct task_struct *real_parent;
 	struct pid *thread_pid;
 	struct css_set *cgroups;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	/* When it was forked, CLOCK_MONOTONIC. */
+	__u64 start_time;
+	unsigned int flags;
+	int exit_code;
+	char comm[16];
 	unsigned int __state;
 };
 

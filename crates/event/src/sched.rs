@@ -25,6 +25,23 @@ pub struct SchedWindow {
     pub throttled: Option<Throttled>,
 }
 
+impl SchedWindow {
+    /// Adds another window of the same target's, so that this one is both together.
+    pub fn merge(&mut self, other: &Self) {
+        self.window_ns = self.window_ns.saturating_add(other.window_ns);
+        self.on_cpu_ns = self.on_cpu_ns.saturating_add(other.on_cpu_ns);
+        self.voluntary = self.voluntary.saturating_add(other.voluntary);
+        self.involuntary = self.involuntary.saturating_add(other.involuntary);
+        self.wait.merge(&other.wait);
+        if let Some(more) = other.throttled {
+            let sum = self.throttled.get_or_insert_default();
+            sum.periods = sum.periods.saturating_add(more.periods);
+            sum.periods_throttled = sum.periods_throttled.saturating_add(more.periods_throttled);
+            sum.ns = sum.ns.saturating_add(more.ns);
+        }
+    }
+}
+
 /// Latencies over a window: bounds of buckets at most a sixteenth wide.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use temblor_event::{Latency, PhaseRole, SchedWindow, Throttled};
+use temblor_event::{PhaseRole, SchedWindow};
 
 use crate::log::{At, Log, seconds};
 use crate::phases::Window;
@@ -24,62 +24,35 @@ fn floor(unit: FigureUnit) -> f64 {
     }
 }
 
-/// The windows of one target in one phase, put together.
-#[derive(Default)]
-struct Sched {
-    window_ns: u64,
-    on_cpu_ns: u64,
-    voluntary: u64,
-    involuntary: u64,
-    wait: Latency,
-    throttled: Option<Throttled>,
+fn per_second(sum: &SchedWindow, count: u64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "counts of one run")]
+    let count = count as f64;
+    (sum.window_ns > 0).then(|| count / seconds(sum.window_ns))
 }
 
-impl Sched {
-    fn add(&mut self, window: &SchedWindow) {
-        self.window_ns = self.window_ns.saturating_add(window.window_ns);
-        self.on_cpu_ns = self.on_cpu_ns.saturating_add(window.on_cpu_ns);
-        self.voluntary = self.voluntary.saturating_add(window.voluntary);
-        self.involuntary = self.involuntary.saturating_add(window.involuntary);
-        self.wait.merge(&window.wait);
-        if let Some(more) = window.throttled {
-            let sum = self.throttled.get_or_insert_default();
-            sum.periods = sum.periods.saturating_add(more.periods);
-            sum.periods_throttled = sum.periods_throttled.saturating_add(more.periods_throttled);
-            sum.ns = sum.ns.saturating_add(more.ns);
-        }
-    }
-
-    fn per_second(&self, count: u64) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "counts of one run")]
-        let count = count as f64;
-        (self.window_ns > 0).then(|| count / seconds(self.window_ns))
-    }
-
-    fn waited(&self, ns: u64) -> Option<f64> {
-        (self.wait.samples > 0).then(|| seconds(ns))
-    }
+fn waited(sum: &SchedWindow, ns: u64) -> Option<f64> {
+    (sum.wait.samples > 0).then(|| seconds(ns))
 }
 
 /// A figure's name, unit and source, and how it is read from a phase.
-type Reading = (&'static str, FigureUnit, &'static str, fn(&Sched) -> Option<f64>);
+type Reading = (&'static str, FigureUnit, &'static str, fn(&SchedWindow) -> Option<f64>);
 
 const SWITCH: &str = "tp_btf/sched_switch";
 const WAKEUP: &str = "tp_btf/sched_wakeup, tp_btf/sched_switch";
 const CPU_STAT: &str = "cpu.stat of the target's cgroup";
 
 const READINGS: [Reading; 8] = [
-    ("run-queue wait, median", FigureUnit::Seconds, WAKEUP, |s| s.waited(s.wait.p50_ns)),
-    ("run-queue wait, 99th percentile", FigureUnit::Seconds, WAKEUP, |s| s.waited(s.wait.p99_ns)),
-    ("run-queue wait, greatest", FigureUnit::Seconds, WAKEUP, |s| s.waited(s.wait.max_ns)),
+    ("run-queue wait, median", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.p50_ns)),
+    ("run-queue wait, 99th percentile", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.p99_ns)),
+    ("run-queue wait, greatest", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.max_ns)),
     ("time on a processor", FigureUnit::Processors, SWITCH, |s| {
-        s.per_second(s.on_cpu_ns).map(|n| n / 1e9)
+        per_second(s, s.on_cpu_ns).map(|n| n / 1e9)
     }),
     ("switches while it waited for something", FigureUnit::PerSecond, SWITCH, |s| {
-        s.per_second(s.voluntary)
+        per_second(s, s.voluntary)
     }),
     ("switches while it could have gone on", FigureUnit::PerSecond, SWITCH, |s| {
-        s.per_second(s.involuntary)
+        per_second(s, s.involuntary)
     }),
     ("periods in which its quota was used up", FigureUnit::Share, CPU_STAT, |s| {
         let throttled = s.throttled.filter(|throttled| throttled.periods > 0)?;
@@ -88,16 +61,18 @@ const READINGS: [Reading; 8] = [
         Some(share)
     }),
     ("time held back by its quota, a second", FigureUnit::Seconds, CPU_STAT, |s| {
-        s.throttled.and_then(|throttled| s.per_second(throttled.ns)).map(|ns| ns / 1e9)
+        s.throttled.and_then(|throttled| per_second(s, throttled.ns)).map(|ns| ns / 1e9)
     }),
 ];
 
 /// Every figure of every target; those that changed come first, the greatest change at the top.
 pub(crate) fn figures(log: &Log<'_>, windows: &[Window<'_>]) -> Vec<KernelFigure> {
-    let mut by_target: BTreeMap<&str, BTreeMap<&str, Sched>> = BTreeMap::new();
+    let mut by_target: BTreeMap<&str, BTreeMap<&str, SchedWindow>> = BTreeMap::new();
     for told in &log.scheds {
         let Some(phase) = phase_of(told, windows) else { continue };
-        by_target.entry(&told.service).or_default().entry(phase.name).or_default().add(told.get());
+        let phases = by_target.entry(&told.service).or_default();
+        let sum = phases.entry(phase.name);
+        sum.and_modify(|sum| sum.merge(told.get())).or_insert_with(|| told.get().clone());
     }
     let mut figures: Vec<KernelFigure> = Vec::new();
     for (service, phases) in &by_target {

@@ -15,6 +15,7 @@ pub struct Attribution {
     service_by_netns: HashMap<u32, String>,
     service_by_address: HashMap<IpAddr, String>,
     namespaces: Vec<Netns>,
+    unseen: Vec<String>,
 }
 
 impl Attribution {
@@ -22,8 +23,23 @@ impl Attribution {
     #[must_use]
     pub fn of(targets: &[Target]) -> Self {
         let mut attribution = Self::default();
+        let ours = Netns::of_this_thread().ok();
         for target in targets {
+            let named_before = attribution.named(&target.netns);
             attribution.watch(&target.service, &target.netns);
+            if let Some(other) = named_before {
+                attribution.unseen.push(format!(
+                    "connections of {} apart from those of {other}: both are in one network \
+                     namespace, and all that is in it is shown as {other}'s",
+                    target.service
+                ));
+            } else if Some(&target.netns) == ours.as_ref() {
+                attribution.unseen.push(format!(
+                    "connections of {} apart from others': it has no network namespace of its \
+                     own, and all that is in this one is shown as its",
+                    target.service
+                ));
+            }
             for address in &target.addresses {
                 attribution.name(*address, &target.service);
             }
@@ -47,6 +63,16 @@ impl Attribution {
     pub fn name(&mut self, address: IpAddr, service: &str) -> &mut Self {
         self.service_by_address.entry(address.to_canonical()).or_insert_with(|| service.to_owned());
         self
+    }
+
+    /// What cannot be told apart.
+    pub(super) fn unseen(&self) -> &[String] {
+        &self.unseen
+    }
+
+    fn named(&self, netns: &Netns) -> Option<String> {
+        let inode = u32::try_from(netns.inode()).ok()?;
+        self.service_by_netns.get(&inode).cloned()
     }
 
     pub(super) fn service(&self, netns: u32) -> Option<&str> {

@@ -81,6 +81,7 @@ impl TcpProbe {
         let ring = Ring::of(&loaded, move |bytes| decode(bytes, &known))?;
 
         let mut unseen = support.unseen();
+        unseen.extend_from_slice(attribution.unseen());
         loaded.attach_all(&[SEED])?;
         // After the hooks are in place, so that nothing falls between: an entry that a hook has
         // made meanwhile is left as it is.

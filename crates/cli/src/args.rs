@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand};
 use temblor_lab::Range;
 
 /// Shakes a running system on purpose, and shows from the kernel's own evidence whether it
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Put one fault in place, hold it for a while, and undo it
     Inject(Inject),
+    /// Show live what the kernel sees of processes: connections, processor time
+    Trace(Trace),
     /// Render the reports of recorded runs again, or sum them up
     Report(Report),
     /// Check experiment files without running anything
@@ -92,6 +94,49 @@ pub(crate) struct Inject {
     /// Say what would be changed and how it would be undone, and change nothing
     #[arg(long)]
     pub(crate) plan: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    group(ArgGroup::new("targets").required(true).multiple(true)),
+    after_help = "The probes are tcp and sched. Targets can be given several times and in several \
+    ways together. docs/observing.md says what each figure means.\n\nExample: temblor trace tcp \
+    sched --process postgres --for 10s"
+)]
+pub(crate) struct Trace {
+    /// What to watch: tcp, sched
+    #[arg(value_name = "PROBE", required = true)]
+    pub(crate) probes: Vec<String>,
+    /// A service of the lab, which must be up
+    #[arg(long, value_name = "NAME", group = "targets")]
+    pub(crate) service: Vec<String>,
+    /// A process, by its number, with its descendants
+    #[arg(long, value_name = "PID", group = "targets")]
+    pub(crate) pid: Vec<u32>,
+    /// Every process of this name, with its descendants
+    #[arg(long, value_name = "NAME", group = "targets")]
+    pub(crate) process: Vec<String>,
+    /// A cgroup, by its path
+    #[arg(long, value_name = "PATH", group = "targets")]
+    pub(crate) cgroup: Vec<String>,
+    /// A systemd unit
+    #[arg(long, value_name = "UNIT", group = "targets")]
+    pub(crate) unit: Vec<String>,
+    /// A container, by its name or id
+    #[arg(long, value_name = "NAME", group = "targets")]
+    pub(crate) container: Vec<String>,
+    /// The containers with this label
+    #[arg(long, value_name = "KEY=VALUE", group = "targets")]
+    pub(crate) label: Vec<String>,
+    /// The containers of a compose service
+    #[arg(long, value_name = "SERVICE", group = "targets")]
+    pub(crate) compose: Vec<String>,
+    /// How long, at most 24h [default: until Ctrl-C, which sums up]
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) lasting: Option<String>,
+    /// Print every event as one line of JSON, as in a run's events.ndjson, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod summary;
 mod terminal;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Run(run) => run::run(&run),
         Command::Inject(inject) => inject::inject(&inject),
+        Command::Trace(trace) => trace::trace(&trace),
         Command::Report(report) => report::report(&report),
         Command::Check(check) => experiments::check(&check),
         Command::Lab(lab) => lab::lab(lab.command),

@@ -57,6 +57,43 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// `text` in lines of at most `width` columns, those after the first so far to the right: broken
+/// where a part ends (`, ` or `; `), within a part where that does not fit on a line, and what is
+/// one word too long for that is cut.
+pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let indent = " ".repeat(indent.min(width / 2));
+    let room = width - indent.len();
+    let mut pieces = vec![String::new()];
+    for word in plain(text).split_inclusive(' ') {
+        let Some(part) = pieces.last_mut() else { break };
+        part.push_str(word);
+        if word.ends_with(", ") || word.ends_with("; ") {
+            pieces.push(String::new());
+        }
+    }
+    let pieces = pieces.iter().flat_map(|part| {
+        let words = long(part, room).then(|| part.split_inclusive(' '));
+        let whole = (!long(part, room)).then_some(part.as_str());
+        words.into_iter().flatten().chain(whole)
+    });
+    let mut lines = vec![String::new()];
+    for piece in pieces {
+        let Some(line) = lines.last_mut() else { break };
+        let at = line.chars().count();
+        if at > indent.len() && long(piece, width.saturating_sub(at)) {
+            lines.push(format!("{indent}{piece}"));
+        } else {
+            line.push_str(piece);
+        }
+    }
+    lines.iter().map(|line| fit(line.trim_end(), width)).collect()
+}
+
+/// Whether it takes more columns than these.
+fn long(text: &str, columns: usize) -> bool {
+    text.trim_end().chars().count() > columns
+}
+
 /// Rows under a header, in columns as wide as their widest cell; the last column is left ragged.
 pub(crate) fn table<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> Vec<String> {
     let mut widths = [0; N];
@@ -85,5 +122,18 @@ mod tests {
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("äöüß", 3), "äö…");
         assert_eq!(fit("a\x1b[2J\nb", 9), "a [2J b");
+    }
+
+    #[test]
+    fn a_long_text_is_broken_where_a_part_ends() {
+        let text = "sched  pg  on cpu 12%, waits p50 4 µs p99 1 ms, 4,200 switches";
+        assert_eq!(wrapped(text, 80, 2), [text]);
+        let broken = ["sched  pg  on cpu 12%,", "  waits p50 4 µs p99 1 ms,", "  4,200 switches"];
+        assert_eq!(wrapped(text, 26, 2), broken);
+        for width in 1..70 {
+            let lines = wrapped(text, width, 4);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{width}: {lines:?}");
+        }
+        assert_eq!(wrapped("", 9, 2), [""]);
     }
 }

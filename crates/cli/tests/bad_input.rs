@@ -66,7 +66,7 @@ fn bad_experiments() {
         ("to: db}", "to: dbx}", "unknown target \"dbx\""),
         ("for: 20s", "for: 20 seconds", "\"seconds\" is not a unit of time"),
         ("steadyHold: 3s", "steadyHold: 3", "no unit"),
-        ("observe: [tcp]", "observes: [tcp]", "observes"),
+        ("observe: [", "observes: [", "observes"),
         ("port: 80\n", "port: 65536\n", "not a port"),
         ("service: postgres", "service: postgers", "the lab has no service \"postgers\""),
         ("timeout: 5s", "timeout: 5m", "at most 120s"),

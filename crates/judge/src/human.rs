@@ -26,24 +26,29 @@ pub fn count(n: u64) -> String {
     text
 }
 
-/// A count of what an effect counts, whose name is that of several: `3,482 packets dropped`,
+/// A count of things whose name is that of several: `3,482 packets dropped`,
 /// `1 process ended`.
 #[must_use]
 pub fn counted(n: u64, what: &str) -> String {
-    /// Every noun that an effect counts.
+    /// Every noun that is counted.
     const ONE_OF: &[(&str, &str)] = &[
         ("connections", "connection"),
+        ("events", "event"),
         ("lives", "life"),
         ("looks", "look"),
         ("operations", "operation"),
         ("packets", "packet"),
+        ("peers", "peer"),
         ("periods", "period"),
         ("processes", "process"),
         ("queries", "query"),
         ("readings", "reading"),
+        ("runs", "run"),
         ("signals", "signal"),
+        ("switches", "switch"),
         ("syncs", "sync"),
         ("times", "time"),
+        ("waits", "wait"),
     ];
     if n != 1 {
         return format!("{} {what}", count(n));

@@ -1,0 +1,343 @@
+//! `temblor trace` on processes that are nobody's experiment: what it prints, how it ends, and what
+//! it refuses.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use temblor_event::{Body, Event, TcpState};
+
+const TEMBLOR: &str = env!("CARGO_BIN_EXE_temblor");
+/// Longer than anything that is waited for here.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Whether this can run at all; says why not.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn possible() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: needs root (BPF programs)");
+    }
+    root
+}
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Process {
+    /// Spins a little, sleeps a little.
+    fn busy() -> Self {
+        let script =
+            "while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; sleep 0.01; done";
+        Self(Command::new("sh").args(["-c", script]).spawn().unwrap())
+    }
+
+    /// In a network namespace of its own: makes a connect that is refused for each line it reads.
+    fn refused() -> Self {
+        let script = "ip link set lo up && echo ready && \
+                      while read -r _; do (: < /dev/tcp/127.0.0.1/9) 2>/dev/null; done";
+        let mut child = Command::new("unshare")
+            .args(["-n", "bash", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ready = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        assert_eq!(ready, "ready");
+        Self(child)
+    }
+
+    fn connect(&mut self, times: usize) {
+        self.0.stdin.as_mut().unwrap().write_all("\n".repeat(times).as_bytes()).unwrap();
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Processor time that it and those of its children that have ended used, nanoseconds.
+    fn cpu_ns(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let after = stat.rsplit_once(')').unwrap().1;
+        let ticks = after.split_whitespace().skip(11).take(4);
+        ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() * 10_000_000
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A trace that goes on.
+struct Trace {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Trace {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(TEMBLOR)
+            .arg("trace")
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, stdout, stderr }
+    }
+
+    /// The next line that says this, and those before it.
+    fn until(&mut self, what: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in self.stdout.by_ref() {
+            lines.push(line.unwrap());
+            if lines.last().unwrap().contains(what) {
+                return lines;
+            }
+        }
+        panic!("it ended and never said {what}: {lines:#?}");
+    }
+
+    fn attached(&mut self) {
+        let said = self.stderr.next().unwrap().unwrap();
+        assert!(said.contains("probe is attached"), "{said}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// What it still said, and how it ended.
+    fn end(self) -> (Vec<String>, ExitStatus) {
+        let lines = self.stdout.map(Result::unwrap).collect();
+        drop(self.stderr);
+        (lines, ended(self.child))
+    }
+}
+
+/// Within the bound; a process that goes on is killed, and the test fails.
+fn ended(mut child: Child) -> ExitStatus {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let (told, status) = mpsc::channel();
+    let waiting = std::thread::spawn(move || told.send(child.wait().unwrap()).unwrap());
+    let status = status.recv_timeout(BOUND);
+    if status.is_err() {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    waiting.join().unwrap();
+    status.unwrap()
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let out = Command::new(TEMBLOR).arg("trace").args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+fn events(lines: &[String]) -> Vec<Event> {
+    lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn processor_time_is_told_each_second_and_drawn_at_the_end() {
+    if !possible() {
+        return;
+    }
+    let busy = Process::busy();
+    let (code, out, said) = run(&["sched", "--pid", &busy.pid(), "--for", "2500ms"]);
+    assert_eq!(code, Some(0), "{said}");
+    let of = format!("sched  sh-{}", busy.pid());
+    let seconds: Vec<&str> = out.lines().filter(|line| line.contains(&of)).collect();
+    assert_eq!(seconds.len(), 3, "two whole seconds and the rest: {out}");
+    for part in ["on cpu", "run-queue wait p50", " p99 ", " max ", "switches (", "involuntary)"] {
+        assert!(seconds[0].contains(part), "{part}: {}", seconds[0]);
+    }
+    for part in ["run-queue waits", "█", "sched_switch", "0 lost", "not seen", "this program"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (_, summary) = out.split_once("\n\n").unwrap();
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
+}
+
+#[test]
+fn json_is_the_events_of_a_run_and_nothing_else() {
+    if !possible() {
+        return;
+    }
+    let busy = Process::busy();
+    let before_ns = busy.cpu_ns();
+    let (code, out, said) = run(&["sched", "--pid", &busy.pid(), "--for", "2s", "--json"]);
+    let used_ns = busy.cpu_ns() - before_ns;
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let lines: Vec<String> = out.lines().map(str::to_owned).collect();
+    let events = events(&lines);
+    assert!(matches!(events[0].body, Body::TargetSeen(_)), "{out}");
+    assert!(matches!(events[1].body, Body::ProbeStatus(_)), "{out}");
+    assert!(matches!(events.last().unwrap().body, Body::Cost(_)), "{out}");
+    assert!(events.iter().any(|event| matches!(event.body, Body::ProbeCost(_))), "{out}");
+    let mut on_cpu_ns = 0;
+    for event in &events {
+        if let Body::SchedWindow(window) = &event.body {
+            assert_eq!(window.wait.buckets.samples(), window.wait.samples, "{out}");
+            on_cpu_ns += window.on_cpu_ns;
+        }
+    }
+    // The clock of the one is read before and after that of the other; its ticks are 10 ms.
+    assert!(on_cpu_ns > 0 && on_cpu_ns < used_ns + 100_000_000, "{on_cpu_ns} of {used_ns}");
+}
+
+#[test]
+fn a_refused_connect_is_an_event_with_its_errno() {
+    if !possible() {
+        return;
+    }
+    let mut process = Process::refused();
+    let mut trace = Trace::start(&["tcp", "--json", "--pid", &process.pid()]);
+    let mut lines = trace.until("probe.status");
+    process.connect(3);
+    let failed = r#""from":"SYN_SENT","to":"CLOSE","errno":111"#;
+    (0..3).for_each(|_| lines.extend(trace.until(failed)));
+    trace.signal(Signal::INT);
+    let (rest, status) = trace.end();
+    assert_eq!(status.code(), Some(0));
+    lines.extend(rest);
+    let events = events(&lines);
+    let of = format!("bash-{}", process.pid());
+    let refused = events.iter().filter_map(|event| match &event.body {
+        Body::TcpState(change) if change.to == TcpState::Close && change.errno == 111 => {
+            Some(change.conn.service.clone().unwrap())
+        }
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [of.clone(), of.clone(), of]);
+    assert!(matches!(events.last().unwrap().body, Body::Cost(_)), "{lines:#?}");
+}
+
+#[test]
+fn interrupted_it_sums_up_and_exits_with_0() {
+    if !possible() {
+        return;
+    }
+    let mut process = Process::refused();
+    let mut trace = Trace::start(&["tcp", "--pid", &process.pid()]);
+    trace.attached();
+    process.connect(2);
+    let line = trace.until("connect refused (ECONNREFUSED) after").pop().unwrap();
+    assert!(line.contains(&format!("tcp    bash-{} → 127.0.0.1", process.pid())), "{line}");
+    trace.until("connect refused (ECONNREFUSED) after");
+    trace.signal(Signal::INT);
+    let (lines, status) = trace.end();
+    assert_eq!(status.code(), Some(0));
+    let summary = lines.join("\n");
+    for part in ["2: 0 connected, 2 ECONNREFUSED", "what watching cost", "tcp_state", "0 lost"] {
+        assert!(summary.contains(part), "{part}: {summary}");
+    }
+}
+
+#[test]
+fn terminated_it_ends_without_a_word() {
+    if !possible() {
+        return;
+    }
+    let process = Process::refused();
+    let mut trace = Trace::start(&["tcp", "--pid", &process.pid()]);
+    trace.attached();
+    trace.signal(Signal::TERM);
+    let (lines, status) = trace.end();
+    assert_eq!((lines, status.code()), (Vec::new(), Some(0)));
+}
+
+#[test]
+fn it_ends_when_nobody_reads_also_while_nothing_happens() {
+    if !possible() {
+        return;
+    }
+    let process = Process::refused();
+    for (args, first) in [
+        (&["tcp", "--json", "--pid", &process.pid()][..], "run.target"),
+        (&["sched", "--pid", &process.pid()], "on cpu"),
+    ] {
+        let mut trace = Trace::start(args);
+        trace.until(first);
+        let Trace { child, stdout, mut stderr } = trace;
+        drop(stdout);
+        assert_eq!(ended(child).code(), Some(0), "{args:?}");
+        let said: Vec<String> = stderr.by_ref().map(Result::unwrap).collect();
+        assert!(!said.iter().any(|line| line.starts_with("temblor:")), "{said:?}");
+    }
+}
+
+#[test]
+fn watching_is_not_acting_so_anybody_may_be_watched() {
+    if !possible() {
+        return;
+    }
+    let us = std::process::id().to_string();
+    let mut args = vec!["sched", "--pid", &us, "--for", "1s"];
+    // Root in a container may not look at the first process.
+    if std::fs::read_link("/proc/1/ns/net").is_ok() {
+        args.extend(["--pid", "1"]);
+    }
+    let (code, out, said) = run(&args);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(out.contains(&format!("-{us}  on cpu")), "{out}");
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_attached() {
+    if !possible() {
+        return;
+    }
+    let gone = {
+        let process = Process::busy();
+        process.pid()
+    };
+    let us = std::process::id().to_string();
+    for (args, wanted) in [
+        (&["tpc", "--pid", "1"][..], "unknown probe \"tpc\": there are tcp, sched"),
+        (&["sched"], "--pid <PID>"),
+        (&["--pid", "1"], "<PROBE>"),
+        (&["sched", "--pid", &gone], "there is no process"),
+        (&["sched", "--pid", "0"], "there is no process 0"),
+        (&["sched", "--pid", "nginx"], "invalid digit"),
+        (&["sched", "--process", "no-such-program"], "no process named `no-such-program`"),
+        (&["sched", "--cgroup", "no/such/group"], "no cgroup `no/such/group`"),
+        (&["sched", "--pid", &us, "--pid", &gone], "there is no process"),
+        (&["sched", "--pid", "1", "--for", "5"], "--for 5: "),
+        (&["sched", "--pid", "1", "--for", "0s"], "more than 0"),
+        (&["sched", "--pid", "1", "--for", "25h"], "at most 24h"),
+    ] {
+        let (code, out, said) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains(wanted), "{args:?}: {said}");
+        assert_eq!(out, "", "{args:?}");
+        assert!(!said.contains("attached"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn without_root_it_says_what_is_missing() {
+    if !possible() {
+        return;
+    }
+    let out = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", TEMBLOR])
+        .args(["trace", "sched", "--pid", "1"])
+        .output()
+        .unwrap();
+    let mut said = String::new();
+    out.stderr.as_slice().read_to_string(&mut said).unwrap();
+    assert_eq!(out.status.code(), Some(6), "{said}");
+    assert!(said.contains("root"), "{said}");
+}

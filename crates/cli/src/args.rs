@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Run(Run),
     /// Put one fault in place, hold it for a while, and undo it
     Inject(Inject),
-    /// Show live what the kernel sees of processes: connections, processor time
+    /// Show live what the kernel sees of processes: connections, processor time, ends
     Trace(Trace),
     /// Render the reports of recorded runs again, or sum them up
     Report(Report),
@@ -99,12 +99,12 @@ pub(crate) struct Inject {
 #[derive(Debug, clap::Args)]
 #[command(
     group(ArgGroup::new("targets").required(true).multiple(true)),
-    after_help = "The probes are tcp and sched. Targets can be given several times and in several \
+    after_help = "Targets can be given several times and in several \
     ways together. docs/observing.md says what each figure means.\n\nExample: temblor trace tcp \
     sched --process postgres --for 10s"
 )]
 pub(crate) struct Trace {
-    /// What to watch: tcp, sched
+    /// What to watch: tcp, sched, process
     #[arg(value_name = "PROBE", required = true)]
     pub(crate) probes: Vec<String>,
     /// A service of the lab, which must be up
@@ -215,4 +215,20 @@ pub(crate) struct Guardian {
     /// The journal of the process to stand guard for
     #[arg(value_name = "JOURNAL")]
     pub(crate) journal: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_probe_is_in_the_help() {
+        let mut all = Args::command();
+        let help = all.find_subcommand_mut("trace").unwrap().render_long_help().to_string();
+        for probe in temblor_plan::PROBES {
+            assert!(help.contains(probe), "{probe}: {help}");
+        }
+    }
 }

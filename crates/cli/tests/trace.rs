@@ -157,7 +157,7 @@ fn processor_time_is_told_each_second_and_drawn_at_the_end() {
     let busy = Process::busy();
     let (code, out, said) = run(&["sched", "--pid", &busy.pid(), "--for", "2500ms"]);
     assert_eq!(code, Some(0), "{said}");
-    let of = format!("sched  sh-{}", busy.pid());
+    let of = format!("sched   sh-{}", busy.pid());
     let seconds: Vec<&str> = out.lines().filter(|line| line.contains(&of)).collect();
     assert_eq!(seconds.len(), 3, "two whole seconds and the rest: {out}");
     for part in ["on cpu", "run-queue wait p50", " p99 ", " max ", "switches (", "involuntary)"] {
@@ -234,7 +234,7 @@ fn interrupted_it_sums_up_and_exits_with_0() {
     trace.attached();
     process.connect(2);
     let line = trace.until("connect refused (ECONNREFUSED) after").pop().unwrap();
-    assert!(line.contains(&format!("tcp    bash-{} → 127.0.0.1", process.pid())), "{line}");
+    assert!(line.contains(&format!("tcp     bash-{} → 127.0.0.1", process.pid())), "{line}");
     trace.until("connect refused (ECONNREFUSED) after");
     trace.signal(Signal::INT);
     let (lines, status) = trace.end();
@@ -243,6 +243,23 @@ fn interrupted_it_sums_up_and_exits_with_0() {
     for part in ["2: 0 connected, 2 ECONNREFUSED", "what watching cost", "tcp_state", "0 lost"] {
         assert!(summary.contains(part), "{part}: {summary}");
     }
+}
+
+#[test]
+fn who_killed_a_process_is_told() {
+    if !possible() {
+        return;
+    }
+    let mut busy = Process::busy();
+    let mut trace = Trace::start(&["process", "--pid", &busy.pid()]);
+    trace.attached();
+    busy.0.kill().unwrap();
+    let line = trace.until("was killed by SIGKILL, sent by").pop().unwrap();
+    assert!(line.contains(&format!("process sh-{}", busy.pid())), "{line}");
+    trace.signal(Signal::INT);
+    let (lines, status) = trace.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(lines.join("\n").contains("1 was killed by SIGKILL"), "{lines:#?}");
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub use series::{LoadPoint, Series};
 pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};
 pub use steady::SteadyWatch;
 pub use tcp_table::TcpTable;
+pub use timeline_process::{
+    ended as process_ended, exit_line as process_exit_line, signal_line as process_signal_line,
+};
 
 /// A run, judged.
 #[derive(Debug, Clone, PartialEq)]

@@ -82,19 +82,24 @@ pub(crate) fn processes(log: &Log<'_>) -> Vec<TimelineEntry> {
 }
 
 /// `postgres (1234) was killed by SIGKILL, sent by temblor (99); it lived 3.1 s`.
-fn exit_line(exit: &ProcessExit) -> String {
+#[must_use]
+pub fn exit_line(exit: &ProcessExit) -> String {
     let core = if exit.core_dumped { ", core dumped" } else { "" };
     let lived = duration(seconds(exit.lived_ns));
     let who = process(&exit.name, Some(exit.pid), Some(&exit.service));
     format!("{who} {}{core}; it lived {lived}", ended(&exit.cause, true))
 }
 
-fn signal_line(signal: &ProcessSignal) -> String {
+/// `postgres (1234) got SIGTERM, sent by temblor (99)`.
+#[must_use]
+pub fn signal_line(signal: &ProcessSignal) -> String {
     let who = process(&signal.name, Some(signal.pid), Some(&signal.service));
     format!("{who} {}", got(signal, true))
 }
 
-fn ended(cause: &ExitCause, with_pid: bool) -> String {
+/// `was killed by SIGKILL, sent by temblor`, with that one's pid where it is wanted.
+#[must_use]
+pub fn ended(cause: &ExitCause, with_pid: bool) -> String {
     match cause {
         ExitCause::Code { code } => format!("exited with code {code}"),
         ExitCause::Signal { signal, sender: Some(sender) } => {

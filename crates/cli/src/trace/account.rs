@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use temblor_event::{
     Body, Buckets, Cost, ProbeCost, ProbeStatus, SchedWindow, TcpRtt, TcpState, TcpStateChange,
 };
-use temblor_judge::{TcpPeerFigures, TcpTable, human, tcp_names};
+use temblor_judge::{TcpPeerFigures, TcpTable, human, process_ended, tcp_names};
 
 use super::histogram;
 use super::words::{length, share, switches};
@@ -15,6 +15,8 @@ use crate::terminal::{self, wrapped};
 const COUNTED_MAX: usize = 200;
 /// Peers of one target that are told; the rest are counted.
 const PEERS_MAX: usize = 8;
+/// Ways to end that are counted each for itself, for a target.
+const ENDS_MAX: usize = 12;
 /// Where the figures begin, after their names.
 const COLUMN: usize = 22;
 const NANOSECONDS: f64 = 1e-9;
@@ -29,6 +31,8 @@ pub(super) struct Account {
     tcp: TcpTable,
     accepted: BTreeMap<String, u64>,
     rtt: BTreeMap<(String, String), Rtt>,
+    /// By target and what happened to its processes.
+    processes: BTreeMap<String, BTreeMap<String, u64>>,
     lost: BTreeMap<String, u64>,
     costs: Vec<ProbeCost>,
     own: Option<Cost>,
@@ -53,6 +57,10 @@ impl Account {
             Body::TcpRetransmit(segment) => self.tcp.retransmit(segment),
             Body::TcpReset(reset) => self.tcp.reset(reset),
             Body::TcpRtt(rtt) => self.rtt(rtt),
+            Body::ProcessExec(exec) => self.process(&exec.service, "programs run".to_owned()),
+            Body::ProcessExit(exit) => {
+                self.process(&exit.service, process_ended(&exit.cause, false));
+            }
             Body::ProbeLost(lost) => {
                 let sum = self.lost.entry(lost.probe.clone()).or_default();
                 *sum = sum.saturating_add(lost.events);
@@ -73,6 +81,14 @@ impl Account {
         }
     }
 
+    fn process(&mut self, service: &str, mut what: String) {
+        let counts = self.processes.entry(service.to_owned()).or_default();
+        if counts.len() >= ENDS_MAX && !counts.contains_key(&what) {
+            "ended otherwise".clone_into(&mut what);
+        }
+        *counts.entry(what).or_default() += 1;
+    }
+
     fn rtt(&mut self, rtt: &TcpRtt) {
         let mut pair = (rtt.service.clone(), rtt.peer.clone());
         if self.rtt.len() >= COUNTED_MAX && !self.rtt.contains_key(&pair) {
@@ -90,6 +106,13 @@ impl Account {
             page.title(target);
             if let Some(sum) = self.sched.get(target) {
                 sched(&mut page, sum);
+            }
+            if self.probe("process") {
+                let none = BTreeMap::new();
+                let counts = by_cause(self.processes.get(target).unwrap_or(&none));
+                let told =
+                    if counts.is_empty() { "nothing ended".into() } else { counts.join("; ") };
+                page.row("processes", &told);
             }
             if self.probe("tcp") {
                 self.tcp_of(&mut page, target);

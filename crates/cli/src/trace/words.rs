@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use temblor_event::{Body, Connection, SchedWindow, TcpRtt};
-use temblor_judge::{human, tcp_names};
+use temblor_judge::{human, process_exit_line, process_signal_line, tcp_names};
 
 /// A line's parts: which probe, whose, and what happened. None: it is for the summary only.
 pub(super) fn words(body: &Body) -> Option<(String, String)> {
-    let told = |probe: &str, of: &str, what: String| Some((format!("{probe:<6} {of}"), what));
+    let told = |probe: &str, of: &str, what: String| Some((format!("{probe:<7} {of}"), what));
     match body {
         Body::SchedWindow(window) => told("sched", &window.service, sched(window)),
         Body::TcpRtt(rtt) => {
@@ -30,6 +30,11 @@ pub(super) fn words(body: &Body) -> Option<(String, String)> {
         Body::TcpReset(reset) => {
             told("tcp", &sides(&reset.conn), tcp_names::reset(reset.sent).to_owned())
         }
+        Body::ProcessExec(exec) => {
+            told("process", &exec.service, format!("process {} runs {}", exec.pid, exec.file))
+        }
+        Body::ProcessExit(exit) => told("process", &exit.service, process_exit_line(exit)),
+        Body::ProcessSignal(sent) => told("process", &sent.service, process_signal_line(sent)),
         Body::ProbeLost(lost) => told(&lost.probe, "", human::counted(lost.events, "events lost")),
         Body::TargetSeen(_) | Body::ProbeStatus(_) | Body::ProbeCost(_) | Body::Cost(_) => None,
         // What has no words yet is not kept back.

@@ -35,7 +35,7 @@ pub(crate) fn inject(args: &Inject) -> Result<Exit, Failure> {
     let settings =
         HoldSettings { experiment, seed, lab, undo: undo_settings(), lock_dir: LOCKS.into(), stop };
     let mut exit = Exit::Pass;
-    temblor_runner::hold(&settings, &mut |held| match held {
+    let held = temblor_runner::hold(&settings, &mut |held| match held {
         Held::InPlace(described) => {
             let words: Vec<String> =
                 described.dose.iter().map(|(key, value)| format!("{key} {value}")).collect();
@@ -50,7 +50,22 @@ pub(crate) fn inject(args: &Inject) -> Result<Exit, Failure> {
                 exit = Exit::Invalid;
             }
         }
-    })?;
+    });
+    match held {
+        // What was left behind weighs more than why it ended.
+        Err(error) if exit == Exit::Leak => {
+            Failure::from(error).tell();
+            return Ok(exit);
+        }
+        Err(error) => return Err(error.into()),
+        Ok(()) => {}
+    }
+    if let Some(why) = settings.stop.requested()
+        && exit != Exit::Leak
+    {
+        terminal::say(&format!("temblor: {why}"));
+        return Ok(Exit::Aborted);
+    }
     if exit == Exit::Invalid {
         terminal::say("temblor: the fault had no effect");
     }

@@ -32,6 +32,8 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
         refuse_taken(out)?;
     }
     let _lock = RunLock::take(&Path::new(LOCKS).join("run.lock"))?;
+    // Before a lab is started beside what a run that died has left.
+    temblor_runner::refuse_open_journals(&undo_settings().dir)?;
     temblor_runner::check_machine(&experiment)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
@@ -60,6 +62,10 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
     // weighs more than whatever went wrong before.
     match (reported, lab.take_down(args.quiet)) {
         (reported, Ok(())) => reported,
+        (Ok(Exit::Leak), Err(down)) => {
+            down.tell();
+            Ok(Exit::Leak)
+        }
         (Ok(_), Err(down)) => Err(down),
         (Err(failure), Err(down)) => {
             failure.tell();

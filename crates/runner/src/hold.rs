@@ -12,7 +12,7 @@ use temblor_plan::Experiment;
 use crate::error::RunnerError;
 use crate::http::chain;
 use crate::lock::RunLock;
-use crate::prepare::{self, Faults, refused};
+use crate::prepare::{self, Faults, not_guarded, refused};
 use crate::run::{UndoSettings, run_length, start_guard};
 use crate::schedule::{Action, Schedule};
 use crate::stop::Stop;
@@ -80,6 +80,7 @@ pub fn hold(settings: &HoldSettings, tell: &mut dyn FnMut(Held<'_>)) -> Result<(
     let mut ended = Ok(());
     while ended.is_ok() && clock::now_ns() < end_ns {
         while ended.is_ok()
+            && settings.stop.requested().is_none()
             && let Some(action) = schedule.due(clock::now_ns())
         {
             ended = holding.act(action);
@@ -94,7 +95,7 @@ pub fn hold(settings: &HoldSettings, tell: &mut dyn FnMut(Held<'_>)) -> Result<(
         }
         holding.revert_over();
         // A guardian that somebody killed is replaced before it is missed.
-        ended = ended.and(guard.ensure_guarded().map_err(|e| refused("the guardian", e)));
+        ended = ended.and(guard.ensure_guarded().map_err(not_guarded));
     }
     holding.revert(|_| true);
     ended
@@ -104,8 +105,8 @@ pub fn hold(settings: &HoldSettings, tell: &mut dyn FnMut(Held<'_>)) -> Result<(
 ///
 /// # Errors
 /// There is an open journal, or the journals cannot be looked at.
-pub(crate) fn refuse_open_journals(dir: &Path) -> Result<(), RunnerError> {
-    let journals = open_journals(dir).map_err(|e| refused("the undo journals", e))?;
+pub fn refuse_open_journals(dir: &Path) -> Result<(), RunnerError> {
+    let journals = open_journals(dir).map_err(not_guarded)?;
     let open: Vec<String> = journals
         .iter()
         .filter(|journal| journal.needs_healing())

@@ -32,7 +32,7 @@ use temblor_lab::State as LabState;
 use temblor_plan::Experiment;
 
 pub use error::RunnerError;
-pub use hold::{Held, HoldSettings, hold};
+pub use hold::{Held, HoldSettings, hold, refuse_open_journals};
 pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
 pub use progress::{Standing, Update};

@@ -149,7 +149,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         used_before: probe::own_cost(),
         watchers: Vec::new(),
         prefix: key_prefix(settings.seed),
-        guard,
+        guard: Some(guard),
         in_place: InPlace::default(),
         healed_ns: 0,
         aborts: AbortWatch::new(&experiment.abort),
@@ -165,8 +165,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
 
 /// The journal and the guardian of a run that lasts at most so long.
 pub(crate) fn start_guard(undo: &UndoSettings, within: Duration) -> Result<Guard, RunnerError> {
-    Guard::start(&undo.dir, (undo.guardian)(), within)
-        .map_err(|e| prepare::refused("the undo journal", e))
+    Guard::start(&undo.dir, (undo.guardian)(), within).map_err(prepare::not_guarded)
 }
 
 /// How long a fault can be in place at most: past this, a run that still holds one hangs.
@@ -196,7 +195,8 @@ struct Run<'a> {
     watchers: Vec<JoinHandle<()>>,
     prefix: String,
     /// Writes down how what is in place is undone.
-    guard: Guard,
+    /// There as long as anything may be in place.
+    guard: Option<Guard>,
     in_place: InPlace,
     /// When the last fault was undone; steadiness counts from there.
     healed_ns: u64,
@@ -208,7 +208,7 @@ impl Run<'_> {
     fn carry_out(&mut self, load_url: Option<String>, probes: Probes) {
         let experiment = &self.settings.experiment;
         self.record_start(load_url.as_deref());
-        let Probes { attached, roster: _followed } = probes;
+        let Probes { attached, roster } = probes;
         let reading = self.start_reading(attached);
         self.read_counters(CounterWhen::Before);
         let lab = self.settings.lab.as_ref().and(self.settings.lab_options.clone());
@@ -233,6 +233,8 @@ impl Run<'_> {
         }
         // Whatever happened above, nothing is in place from here on.
         self.in_place.revert(&self.recorder);
+        // How long the audit takes is not the guardian's business.
+        drop(self.guard.take());
 
         if let Some(load) = load {
             self.say("waiting for the answers that are still under way");
@@ -252,6 +254,11 @@ impl Run<'_> {
                     self.recorder.record(Event::now(Aborted { why }));
                 }
             }
+        }
+        if let Some(mut roster) = roster
+            && let Err(error) = roster.account(&mut |event| self.recorder.record(event))
+        {
+            tracing::warn!(%error, "what following the targets' processes cost is not known");
         }
         for left in injection::leftovers(self.targets) {
             self.recorder.record(Event::now(left));
@@ -289,7 +296,10 @@ impl Run<'_> {
                 while stopped.is_none()
                     && let Some(action) = schedule.due(clock::now_ns())
                 {
-                    stopped = self.act(phase, index, action).err().map(|e| crate::http::chain(&e));
+                    // Whoever has been asked to end puts nothing more in place.
+                    stopped = self.settings.stop.requested().or_else(|| {
+                        self.act(phase, index, action).err().map(|e| crate::http::chain(&e))
+                    });
                 }
                 if stopped.is_some() {
                     break;
@@ -321,7 +331,9 @@ impl Run<'_> {
             Action::Inject(of) => {
                 for i in 0..self.faults[index][of].len() {
                     let fault = &self.faults[index][of][i];
-                    self.in_place.inject(of, fault.as_ref(), &self.guard, &self.recorder)?;
+                    // It is let go only when all phases are over.
+                    let Some(guard) = &self.guard else { return Ok(()) };
+                    self.in_place.inject(of, fault.as_ref(), guard, &self.recorder)?;
                 }
                 self.healed_ns = clock::now_ns();
                 self.say(&format!("fault in: {}", phase.inject[of].name()));
@@ -394,7 +406,7 @@ impl Run<'_> {
                 self.healed_ns = clock::now_ns();
             }
             // A guardian that somebody killed is replaced before it is missed.
-            if let Err(error) = self.guard.ensure_guarded() {
+            if let Some(Err(error)) = self.guard.as_ref().map(Guard::ensure_guarded) {
                 let why = crate::http::chain(&error);
                 self.settings.stop.request(format!("nobody would undo the faults: {why}"));
             }

@@ -7,7 +7,7 @@ use temblor_event::TargetSeen;
 use temblor_host::engine::Engine;
 use temblor_host::netns::Netns;
 use temblor_host::protected;
-use temblor_host::target::{Target, find, pick};
+use temblor_host::target::{Origin, Target, find, pick};
 use temblor_lab::State as LabState;
 use temblor_plan::{Experiment, Find};
 
@@ -72,7 +72,8 @@ impl Targets {
         Ok(Self { by_alias, others })
     }
 
-    /// A name for each target that is acted on, the same in every program that acts on it.
+    /// Names for each target that is acted on. Two that share a process, a cgroup, a container or a
+    /// namespace of its own have a name in common, however they were found.
     pub(crate) fn lock_names(&self, experiment: &Experiment) -> Vec<String> {
         let shared = Netns::of_this_thread().map(|netns| netns.inode()).ok();
         let acted_on = experiment.phases.iter().flat_map(|phase| &phase.inject);
@@ -80,11 +81,7 @@ impl Targets {
             .flat_map(temblor_plan::Fault::acts_on)
             .filter_map(|alias| self.by_alias.get(alias))
             .flatten()
-            .map(|target| match target.pids.first() {
-                // Who shares the machine's namespace is told by its process.
-                Some(pid) if Some(target.netns.inode()) == shared => format!("process-{pid}"),
-                _ => format!("namespace-{}", target.netns.inode()),
-            })
+            .flat_map(|target| lock_names(target, shared))
             .collect();
         names.into_iter().collect()
     }
@@ -213,4 +210,24 @@ fn engine(alias: &str) -> Result<Engine, RunnerError> {
     Engine::from_environment().map_err(|error| {
         RunnerError::Input(format!("the target \"{alias}\" is a container: {}", chain(&error)))
     })
+}
+/// `shared` is the machine's own network namespace, in which many are that have nothing in common.
+fn lock_names(target: &Target, shared: Option<u64>) -> Vec<String> {
+    let mut names: Vec<String> = target.pids.iter().map(|pid| format!("process-{pid}")).collect();
+    if Some(target.netns.inode()) != shared {
+        names.push(format!("namespace-{}", target.netns.inode()));
+    }
+    // Processes and namespaces come and go with a restart; these stay.
+    if target.origin != Origin::Processes
+        && let Some(dir) = target.group.dirs().first()
+    {
+        let path = dir.display().to_string().replace('/', "-");
+        // The end of a path tells it from others, and the name of a file has an end, too.
+        let from = path.char_indices().rev().nth(199).map_or(0, |(at, _)| at);
+        names.push(format!("group{}", &path[from..]));
+    }
+    if let Origin::Container { id, .. } = &target.origin {
+        names.push(format!("container-{id}"));
+    }
+    names
 }

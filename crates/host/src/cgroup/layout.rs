@@ -157,7 +157,6 @@ impl Cgroups {
     }
 }
 
-/// One line: `31 23 0:28 ROOT MOUNT OPTIONS [FIELDS…] - TYPE SOURCE SUPEROPTIONS`.
 /// A hierarchy's number, from a `/proc/PID/cgroup`.
 fn number_of(hierarchy: &Hierarchy, text: &str) -> Option<u32> {
     let mut lines = text.lines().filter_map(|line| {
@@ -175,6 +174,7 @@ fn number_of(hierarchy: &Hierarchy, text: &str) -> Option<u32> {
     lines.find(|(_, names)| is_meant(names)).map(|(number, _)| number)
 }
 
+/// One line: `31 23 0:28 ROOT MOUNT OPTIONS [FIELDS…] - TYPE SOURCE SUPEROPTIONS`.
 fn parse_mount(line: &str) -> Option<(&str, Hierarchy)> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let mut filesystem = filesystem.split(' ');

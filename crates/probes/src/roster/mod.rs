@@ -11,7 +11,9 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libbpf_rs::Iter;
+use temblor_event::{Event, ProbeLost};
 use temblor_host::cgroup::Cgroups;
+use temblor_host::processes::Processes;
 use temblor_host::target::{Origin, Target};
 
 use crate::Error;
@@ -20,12 +22,14 @@ use crate::plain::plain;
 use crate::reader::pid_level;
 
 crate::plain::generated!("roster");
-use generated::types::{group_key, rodata};
+use generated::types::{bss, group_key, rodata};
 
-plain!(rodata, group_key);
+plain!(bss, rodata, group_key);
 
 const NAME: &str = "roster";
 const SEED: &str = "roster_seed";
+/// The number that no target has, as `members.bpf.h` has it.
+const NOBODY: u32 = u32::MAX;
 /// The map that the probes share, by the name that it has in each of them.
 pub(crate) const MEMBERS: &str = "members";
 
@@ -35,6 +39,7 @@ pub(crate) const MEMBERS: &str = "members";
 pub struct Roster {
     loaded: Loaded,
     targets: Vec<Target>,
+    lost_told: u64,
 }
 
 impl Roster {
@@ -67,18 +72,28 @@ impl Roster {
             }
         }
         loaded.attach_all(&[SEED])?;
-        let roster = Self { loaded, targets: targets.to_vec() };
-        // After the hooks are in place, so that nobody falls between.
-        roster.take_in_everybody()?;
+        let roster = Self { loaded, targets: targets.to_vec(), lost_told: 0 };
+        // After the hooks are in place; and twice, because a child that is forked between being
+        // listed and its parent's being taken in falls between. The second time its parent is in.
+        for _ in 0..2 {
+            roster.take_in_everybody()?;
+        }
         Ok(roster)
     }
 
     fn take_in_everybody(&self) -> Result<(), Error> {
+        let system = |source| Error::System { doing: "look at the processes".into(), source };
+        let all = Processes::read().map_err(system)?;
         for (number, target) in (0_u32..).zip(&self.targets) {
             for pid in target.processes_now() {
-                self.loaded.put("named", &pid, &number)?;
+                // As with those that are forked later: a child belongs where its parent does.
+                for pid in all.descendants(pid).into_iter().chain([pid]) {
+                    self.loaded.put("named", &pid, &number)?;
+                }
             }
         }
+        // Last: it may descend from a target itself.
+        self.loaded.put("named", &std::process::id(), &NOBODY)?;
         let link = self.loaded.attach(SEED)?;
         let mut iterator =
             Iter::new(&link).map_err(|source| Error::kernel("look at the processes", source))?;
@@ -93,6 +108,22 @@ impl Roster {
     #[must_use]
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Says how many processes could not be followed because there was no room for them, if any, and
+    /// what following the others has cost so far.
+    ///
+    /// # Errors
+    /// The kernel's counts cannot be read.
+    pub fn account(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
+        let counters: bss = self.loaded.globals(".bss")?;
+        let lost = counters.members_lost - self.lost_told;
+        if lost > 0 {
+            sink(Event::now(ProbeLost { probe: NAME.into(), events: lost }));
+        }
+        self.lost_told = counters.members_lost;
+        sink(Event::now(self.loaded.cost(0)?));
+        Ok(())
     }
 
     /// The map of members, for a probe to share.

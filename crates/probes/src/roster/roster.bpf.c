@@ -2,7 +2,8 @@
 /*
  * The roster: which process belongs to which target, kept true while processes come and go. A
  * process belongs where it was when the roster was made, or where its parent belonged when it was
- * forked, or to the target into whose cgroup it was put.
+ * forked, or to the target into whose cgroup it was put. The reader, and whatever it starts from
+ * now on, belongs to nobody: it may well work inside a target's cgroup, and is not the target.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -57,13 +58,13 @@ int roster_fork(__u64 *ctx)
 {
 	struct task_struct *parent = (struct task_struct *)ctx[0];
 	struct task_struct *child = (struct task_struct *)ctx[1];
-	__u32 target, *of_group;
+	__u32 parent_tgid = parent->tgid, *target, *of_group;
 
 	if (child->pid != child->tgid)
 		return 0;
-	target = target_of(parent->tgid);
-	if (target != NOBODY) {
-		take_in(child->tgid, target);
+	target = bpf_map_lookup_elem(&members, &parent_tgid);
+	if (target) {
+		take_in(child->tgid, *target);
 		return 0;
 	}
 	/* A child may be born into a group of version 2 without ever being put there. */
@@ -78,10 +79,12 @@ int roster_attach(__u64 *ctx)
 {
 	struct cgroup *group = (struct cgroup *)ctx[0];
 	struct task_struct *task = (struct task_struct *)ctx[2];
-	__u32 *target = target_of_group(group);
+	__u32 tgid = task->tgid, *target = target_of_group(group), *known;
 
-	if (target)
-		take_in(task->tgid, *target);
+	known = bpf_map_lookup_elem(&members, &tgid);
+	/* Whom the reader starts and puts into a target's group is the reader's all the same. */
+	if (target && !(known && *known == NOBODY))
+		take_in(tgid, *target);
 	return 0;
 }
 

@@ -97,7 +97,7 @@ pub fn capabilities() -> Vec<Capability> {
     } else {
         State::Fallback {
             via: "a table by thread number".into(),
-            lacks: "speed: storage with the thread came with Linux 5.11".into(),
+            lacks: "speed: this kernel keeps no notes of tracepoints with a thread".into(),
         }
     };
     table.push(entry("notes on waiting threads", storage));
@@ -124,9 +124,9 @@ fn no_tracepoint(name: &str) -> Error {
     }
 }
 
-/// Since Linux 5.11.
+/// The helper came for security modules alone; with this field it came for tracepoints as well.
 fn has_task_storage(types: &KernelTypes) -> bool {
-    types.has_function("bpf_task_storage_get")
+    types.has_field("task_struct", "bpf_storage")
 }
 
 impl SchedProbe {
@@ -199,10 +199,15 @@ impl SchedProbe {
         let now = clock::now_ns();
         let window_ns = now.saturating_sub(self.window_began_ns);
         self.window_began_ns = now;
-        // Who is on a processor now has been there since, and no switch has told yet.
+        let of_targets = u32::try_from(self.of_targets.len()).unwrap_or(u32::MAX);
+        let figures = (0..of_targets)
+            .map(|number| self.loaded.per_processor("figures", &number))
+            .collect::<Result<Vec<Vec<sched_figures>>, _>>()?;
+        // Who is on a processor now has been there since, and no switch has told yet. Read last: a
+        // thread that leaves its processor between the two readings is missing in both, and made
+        // up for in the next window; the other way round it would be counted twice.
         let running: Vec<sched_running> = self.loaded.per_processor("running", &ONLY)?;
-        for (number, of) in (0_u32..).zip(&mut self.of_targets) {
-            let readings: Vec<sched_figures> = self.loaded.per_processor("figures", &number)?;
+        for ((number, of), readings) in (0_u32..).zip(&mut self.of_targets).zip(figures) {
             let until_now = running
                 .iter()
                 .filter(|here| here.target == number && here.since_ns > 0)
@@ -220,8 +225,6 @@ impl SchedProbe {
                 wait,
                 throttled: of.throttling.grown(),
             };
-            // A thread that left its processor between the two readings is counted by neither: the
-            // next window makes up for it.
             of.on_cpu_ns = of.on_cpu_ns.max(on_cpu_ns);
             (of.voluntary, of.involuntary) = (voluntary, involuntary);
             self.events += 1;

@@ -99,7 +99,7 @@ fn what_runs_on_without_a_switch_is_counted_while_it_runs() {
     child.end();
     let ran = child.account().cpu_ns - before.cpu_ns;
     // It began before the first window ended and goes on after the second.
-    assert!(told > 900_000_000 && told <= ran + 50_000_000, "told {told} of {ran}");
+    assert!(told > ran / 2 && told <= ran + 50_000_000, "told {told} of {ran}");
     watch.stop();
 }
 

@@ -53,6 +53,16 @@ pub(crate) fn changes(
     Ok(prepare(planned, targets, seed)?.iter().flat_map(|fault| fault.plan()).collect())
 }
 
+/// Why nothing more is changed: it could not be made sure that it would be undone.
+pub(crate) fn not_guarded(error: temblor_faults::Error) -> RunnerError {
+    let what = "nothing more is changed, because it is not sure that it would be undone";
+    match error.kind() {
+        Kind::Input => RunnerError::Input(format!("{what}: {}", chain(&error))),
+        Kind::Missing => RunnerError::Missing { what: what.into(), how: chain(&error) },
+        Kind::Failed => RunnerError::failed(what)(error.into()),
+    }
+}
+
 /// Why a fault is not put in place, as the kind of error that it is.
 pub(crate) fn refused(name: &str, error: temblor_faults::Error) -> RunnerError {
     match error.kind() {

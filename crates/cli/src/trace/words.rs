@@ -84,10 +84,10 @@ pub(super) fn switches(voluntary: u64, involuntary: u64) -> String {
     format!("{all} ({} involuntary)", human::count(involuntary))
 }
 
-/// A share of one processor, to a tenth of a percent.
+/// A share of one processor, to a tenth of a percent where it is more than one.
 pub(super) fn share(used_ns: u64, of_ns: u64) -> String {
     let share = seconds(used_ns) / seconds(of_ns.max(1));
-    human::percent((share * 1_000.0).round() / 1_000.0)
+    human::percent(if share < 0.01 { share } else { (share * 1_000.0).round() / 1_000.0 })
 }
 
 /// A length of time, nanoseconds.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use temblor_event::{ExitCause, ProcessExit, ProcessSignal, SignalSender, signal_name};
 
 use crate::human::{count, duration};
-use crate::log::{Log, seconds};
+use crate::log::{At, Log, seconds};
 use crate::result::{TimelineEntry, TimelineKind};
 use crate::timeline::entry;
 
@@ -39,15 +39,17 @@ pub(crate) fn processes(log: &Log<'_>) -> Vec<TimelineEntry> {
         add(clean, of, exit.t_ns, exit_line(exit.get()), "ends of processes");
     }
     // A signal that ended the process is told with its end.
-    let deadly = |signal: &ProcessSignal, t_ns: u64| {
-        log.exits.iter().any(|exit| {
-            exit.t_ns >= t_ns
-                && exit.pid == signal.pid
-                && exit.service == signal.service
-                && signal_of(&exit.cause) == Some(signal.signal)
-        })
+    let mut ends: BTreeMap<(&str, u32, u8), u64> = BTreeMap::new();
+    for exit in &log.exits {
+        if let Some(signal) = signal_of(&exit.cause) {
+            ends.insert((&exit.get().service, exit.pid, signal), exit.t_ns);
+        }
+    }
+    let deadly = |signal: &At<'_, ProcessSignal>| {
+        let end = ends.get(&(&*signal.get().service, signal.pid, signal.signal));
+        end.is_some_and(|end_ns| *end_ns >= signal.t_ns)
     };
-    for signal in log.signals.iter().filter(|signal| !deadly(signal.get(), signal.t_ns)) {
+    for signal in log.signals.iter().filter(|signal| !deadly(signal)) {
         let of = (&*signal.get().service, got(signal.get(), false));
         add(false, of, signal.t_ns, signal_line(signal.get()), "signals");
     }

@@ -53,7 +53,7 @@ pub const MAX_OFFSET_NS: i64 = 10 * 366 * 86_400 * 1_000_000_000;
 const LOOKS_MAX: u32 = 8;
 /// A thread that stands in the few bytes of a jump has left them a moment later.
 const TRIES_MAX: u32 = 100;
-/// How long a reading is good for: each stops the process for a moment.
+/// How long a reading is good for.
 const READ_EVERY_NS: u64 = 10_000_000_000;
 
 /// A wall clock that is wrong, for one target.

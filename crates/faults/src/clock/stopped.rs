@@ -5,7 +5,7 @@
 //! registers that would have to be undone first. A system call that a thread waits in is begun
 //! again, except those (epoll_wait is one) that any stop ends with EINTR.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -22,22 +22,24 @@ use crate::process::stat::thread_has_ended;
 const STOPS_WITHIN_NS: u64 = 1_000_000_000;
 /// Threads that are started while the others are stopped are found by looking again.
 const LOOKS_MAX: u32 = 64;
+/// Signals that are handed on to one thread before it stands still.
+const SIGNALS_MAX: u32 = 10_000;
 /// How much of each thread's stack is searched for addresses.
 const STACK_BYTES_MAX: u64 = 256 * 1024;
 
 /// A process all of whose threads stand still.
 pub(crate) struct Stopped {
-    /// Each thread, with the signal that was on its way to it, 0 for none: it is delivered when the
-    /// thread goes on.
-    threads: BTreeMap<i32, i32>,
+    threads: BTreeSet<i32>,
     memory: File,
     /// The kernel ties the tracing to the thread that began it.
     _here: PhantomData<*const ()>,
 }
 
 enum Waited {
-    /// With the signal that it stopped for, 0 for none.
-    Stopped(i32),
+    /// Because it was asked to, or with its whole process.
+    Still,
+    /// About to get this signal.
+    Signal(i32),
     Ended,
 }
 
@@ -64,11 +66,11 @@ pub(crate) fn while_stopped<T: Send>(
 impl Stopped {
     fn stop(pid: u32) -> io::Result<Self> {
         let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
-        let mut stopped = Self { threads: BTreeMap::new(), memory, _here: PhantomData };
+        let mut stopped = Self { threads: BTreeSet::new(), memory, _here: PhantomData };
         for _ in 0..LOOKS_MAX {
             let new: Vec<i32> = fs::read_dir(format!("/proc/{pid}/task"))?
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-                .filter(|tid| !stopped.threads.contains_key(tid) && !thread_has_ended(pid, *tid))
+                .filter(|tid| !stopped.threads.contains(tid) && !thread_has_ended(pid, *tid))
                 .collect();
             if new.is_empty() {
                 return Ok(stopped);
@@ -78,7 +80,7 @@ impl Stopped {
                 match ptrace(libc::PTRACE_SEIZE, tid, 0, 0) {
                     Ok(()) => {
                         // From here on it is let go in any case.
-                        stopped.threads.insert(tid, 0);
+                        stopped.threads.insert(tid);
                         ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
                         seized.push(tid);
                     }
@@ -87,13 +89,32 @@ impl Stopped {
                 }
             }
             for tid in seized {
-                match wait(tid, STOPS_WITHIN_NS)? {
-                    Waited::Stopped(signal) => stopped.threads.insert(tid, signal),
-                    Waited::Ended => stopped.threads.remove(&tid),
-                };
+                stopped.wait_for(tid)?;
             }
         }
         Err(io::Error::other("it starts threads faster than they can be stopped"))
+    }
+
+    /// Until it stands still. A signal that it stops for first is handed on at once: were it kept
+    /// until the thread goes on, it would be lost if this process died meanwhile.
+    fn wait_for(&mut self, tid: i32) -> io::Result<()> {
+        for _ in 0..SIGNALS_MAX {
+            match wait(tid, STOPS_WITHIN_NS)? {
+                Waited::Still => return Ok(()),
+                Waited::Ended => {
+                    self.threads.remove(&tid);
+                    return Ok(());
+                }
+                Waited::Signal(signal) => {
+                    // Any stop answers an earlier request for one.
+                    ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0)?;
+                    ptrace(libc::PTRACE_CONT, tid, 0, signal)?;
+                }
+            }
+        }
+        Err(io::Error::other(format!(
+            "its thread {tid} gets signals faster than it can be stopped"
+        )))
     }
 
     pub(crate) fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
@@ -111,7 +132,7 @@ impl Stopped {
     /// handler: then the address is somewhere on its stack.
     pub(crate) fn is_anybody_in(&self, ranges: &[Range<u64>]) -> io::Result<bool> {
         let is_in = |address: u64| ranges.iter().any(|range| range.contains(&address));
-        for tid in self.threads.keys() {
+        for tid in &self.threads {
             let registers = Registers::of(*tid)?;
             if is_in(registers.instruction()) {
                 return Ok(true);
@@ -144,8 +165,13 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        for (tid, signal) in &self.threads {
-            let _ = ptrace(libc::PTRACE_DETACH, *tid, 0, *signal);
+        for tid in &self.threads {
+            // Where not all have been waited for, one may be about to get a signal.
+            let signal = match wait(*tid, 0) {
+                Ok(Waited::Signal(signal)) => signal,
+                _ => 0,
+            };
+            let _ = ptrace(libc::PTRACE_DETACH, *tid, 0, signal);
         }
     }
 }
@@ -175,10 +201,10 @@ fn wait(tid: i32, bound_ns: u64) -> io::Result<Waited> {
                 error => return Err(error),
             },
             _ if libc::WIFSTOPPED(status) => {
-                // A stop that was asked for, or one of the whole group, is for no signal.
+                // A stop that was asked for, or one of the whole group, is an event.
                 let is_event = status >> 16 != 0;
-                let signal = if is_event { 0 } else { libc::WSTOPSIG(status) };
-                return Ok(Waited::Stopped(signal));
+                let signal = libc::WSTOPSIG(status);
+                return Ok(if is_event { Waited::Still } else { Waited::Signal(signal) });
             }
             _ => return Ok(Waited::Ended),
         }
@@ -189,8 +215,6 @@ fn wait(tid: i32, bound_ns: u64) -> io::Result<Waited> {
     ))
 }
 
-/// One that has ended and is still listed because its parent, or the other threads, have not
-/// taken note.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Registers(libc::user_regs_struct);

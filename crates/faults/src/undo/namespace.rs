@@ -6,23 +6,35 @@ use std::path::PathBuf;
 
 use temblor_host::netns::Netns;
 
+/// Processes that end while they are asked for the namespace are made up for by looking again.
+const LOOKS_MAX: u32 = 8;
+
 /// Opens the namespace with this inode, wherever somebody keeps it: a process in it, a mount (as
 /// `ip netns` makes), or a process that holds it open. None: nobody keeps it, so it is gone.
+///
+/// # Errors
+/// Whoever keeps it has let go each time before it could be opened: it may be there.
 pub(super) fn find(inode: u64) -> io::Result<Option<Netns>> {
-    // What is nearest first: in this process's own hands, then processes in it.
-    for path in in_process("self", inode)
-        .into_iter()
-        .chain(by_process(inode)?)
-        .chain(by_mount(inode))
-        .chain(by_holder(inode)?)
-    {
-        // Whoever kept it may have let go meanwhile.
-        let Ok(netns) = File::open(path).and_then(Netns::open) else { continue };
-        if netns.inode() == inode {
-            return Ok(Some(netns));
+    for _ in 0..LOOKS_MAX {
+        // What is nearest first: in this process's own hands, then processes in it.
+        let mut kept: Vec<PathBuf> = in_process("self", inode).into_iter().collect();
+        kept.extend(by_process(inode)?);
+        kept.extend(by_mount(inode));
+        if kept.is_empty() {
+            kept.extend(by_holder(inode)?);
+        }
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        for path in kept {
+            // Whoever kept it may have let go meanwhile.
+            let Ok(netns) = File::open(path).and_then(Netns::open) else { continue };
+            if netns.inode() == inode {
+                return Ok(Some(netns));
+            }
         }
     }
-    Ok(None)
+    Err(io::Error::other(format!("the processes of the network namespace {inode} come and go")))
 }
 
 fn processes() -> io::Result<impl Iterator<Item = String>> {
@@ -36,10 +48,11 @@ fn link(inode: u64) -> PathBuf {
     format!("net:[{inode}]").into()
 }
 
-fn by_process(inode: u64) -> io::Result<Option<PathBuf>> {
+fn by_process(inode: u64) -> io::Result<Vec<PathBuf>> {
     Ok(processes()?
         .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")))
-        .find(|path| fs::read_link(path).is_ok_and(|target| target == link(inode))))
+        .filter(|path| fs::read_link(path).is_ok_and(|target| target == link(inode)))
+        .collect())
 }
 
 /// `/proc/self/mountinfo`: the fourth field is what is mounted, the fifth is where.

@@ -310,7 +310,7 @@ impl InPlace {
                 source: format!("CLOCK_MONOTONIC between two {source}"),
             });
         }
-        let (calls, acted) = (seen.all_calls(), seen.all_acted());
+        let (calls, drawn) = (seen.all_calls(), seen.all_drawn());
         let asked = self.fault.share * 100.0;
         // Three standard deviations of that many draws, and at least one point.
         let spread =
@@ -319,7 +319,7 @@ impl InPlace {
             what: "share of the syncs".into(),
             unit: "%".into(),
             asked,
-            observed: (calls > 0).then(|| 100.0 * acted as f64 / calls as f64),
+            observed: (calls > 0).then(|| 100.0 * drawn as f64 / calls as f64),
             within: spread.max(1.0),
             samples: calls,
             source,

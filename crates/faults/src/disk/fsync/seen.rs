@@ -15,6 +15,8 @@ pub(super) struct Seen {
     end: AtomicBool,
     tracer: AtomicI32,
     calls: [AtomicU64; SYNCS.len()],
+    /// Calls that were chosen to be acted on; some of them may still be held.
+    drawn: AtomicU64,
     acted: [AtomicU64; SYNCS.len()],
     /// How long calls were held, the last [`KEPT`] of them, in nanoseconds.
     held_ns: Mutex<Vec<u64>>,
@@ -59,6 +61,10 @@ impl Seen {
         count(&self.calls, number);
     }
 
+    pub(super) fn drew(&self) {
+        self.drawn.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn acted(&self, number: i64, held_ns: u64) {
         let before = self.all_acted();
         count(&self.acted, number);
@@ -76,6 +82,10 @@ impl Seen {
 
     pub(super) fn all_acted(&self) -> u64 {
         self.acted.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(super) fn all_drawn(&self) -> u64 {
+        self.drawn.load(Ordering::Relaxed)
     }
 
     /// What was acted on, by call.

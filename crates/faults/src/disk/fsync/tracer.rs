@@ -190,6 +190,7 @@ impl Tracer {
         if !self.is_drawn() {
             return ptrace::resume(tid, 0);
         }
+        self.seen.drew();
         let since_ns = now_ns();
         let until_ns = since_ns.saturating_add(self.dose.delay_ns.unwrap_or(0));
         let held = Held { since_ns, until_ns, number };

@@ -278,6 +278,7 @@ impl Injected for InPlace {
         let queues = worker.all_queues();
         let began_ns = now_ns();
         drop((echoes, flow));
+        worker.ease();
         drop(table);
         drop(worker);
         let ended_ns = now_ns();

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use temblor_event::clock::now_ns;
@@ -49,7 +50,12 @@ pub(super) struct Worker {
 struct Shared {
     wish: Mutex<Wish>,
     tallies: Mutex<Vec<Tally>>,
+    /// Whom to tell when everything has been let through, and nothing is held any more.
+    ease: Mutex<Option<SyncSender<()>>>,
 }
+
+/// How long letting through may take: it is a message a packet.
+const EASED_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 struct Wish {
@@ -70,6 +76,7 @@ impl Worker {
         let shared = Arc::new(Shared {
             wish: Mutex::new(Wish { dose: Some(dose), stop: false }),
             tallies: Mutex::new(vec![Tally::default(); ways.len()]),
+            ease: Mutex::new(None),
         });
         let (done, ready) = sync_channel(1);
         let (theirs, netns, bell_number) = (Arc::clone(&shared), netns.clone(), bell.as_raw_fd());
@@ -113,6 +120,17 @@ impl Worker {
         lock(&self.shared.wish).dose = dose;
         self.ring();
         Ok(())
+    }
+
+    /// Lets through what is held, and from now on all that comes. To be called before the table
+    /// goes: with a chain, the kernel throws away what a queue of the namespace holds.
+    pub(super) fn ease(&self) {
+        let (done, eased) = sync_channel(1);
+        lock(&self.shared.wish).dose = None;
+        *lock(&self.shared.ease) = Some(done);
+        self.ring();
+        // A thread that has ended holds nothing; then there is nobody to answer.
+        let _ = eased.recv_timeout(EASED_WITHIN);
     }
 
     /// What it has done, a direction each.
@@ -309,6 +327,10 @@ impl Work {
                 for lane in &mut self.lanes {
                     lane.line.set_dose(wish.dose);
                 }
+                if let Some(asked) = lock(&shared.ease).take() {
+                    self.let_all_through();
+                    let _ = asked.send(());
+                }
             }
             if self.take_what_came().is_err() {
                 break;
@@ -381,8 +403,7 @@ impl Work {
         Ok(())
     }
 
-    /// Lets through what is held and what was not read yet, in the order in which it came. No
-    /// rule leads here any more.
+    /// Lets through what is held and what was not read yet, in the order in which it came.
     fn let_all_through(&mut self) {
         for lane in &mut self.lanes {
             lane.line.set_dose(None);

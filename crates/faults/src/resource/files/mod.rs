@@ -290,7 +290,9 @@ impl Injected for InPlace {
         let undos: Vec<Undo> =
             entries.iter().filter_map(|entry| entry.recorded().cloned()).collect();
         let began_ns = now_ns();
-        let undone: Vec<Result<_>> = entries.into_iter().map(Entry::undo).collect();
+        // The last one first: a child that was forked meanwhile was recorded with what its parent's
+        // limit had become.
+        let undone: Vec<Result<_>> = entries.into_iter().rev().map(Entry::undo).collect();
         let ended_ns = now_ns();
         drop(watch);
         undone.into_iter().try_for_each(|undone| undone.map(|_| ()))?;

@@ -43,12 +43,13 @@ fn switches_are_those_that_the_kernel_counts() {
     let told = together(&watch.stop().0);
     let told = &told["sleeper"];
     let truth = after.voluntary - before.voluntary;
-    assert!(truth >= 2000, "{truth}");
+    // A sleep that is over before its thread has left the processor takes no switch.
+    assert!(truth >= 1900, "{truth}");
     // Reading the account is a few switches more, at either end.
     assert!(near(told.voluntary, truth, 0.001, 8), "told {}, kernel {truth}", told.voluntary);
     let truth = after.involuntary - before.involuntary;
     assert!(near(told.involuntary, truth, 0.001, 8), "told {}, kernel {truth}", told.involuntary);
-    assert!(told.wait.samples >= 2000, "{}", told.wait.samples);
+    assert!(told.wait.samples >= 1900, "{}", told.wait.samples);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #ifndef TEMBLOR_TCP_RTT_H
 #define TEMBLOR_TCP_RTT_H
 
+#include "histogram.bpf.h"
 #include "socket.bpf.h"
 
 #define RTT_PAIRS_MAX 1024
@@ -25,34 +26,6 @@ struct {
 	__type(key, struct rtt_key);
 	__type(value, struct rtt_histogram);
 } rtt SEC(".maps");
-
-static __always_inline __u32 rtt_bucket(__u32 us)
-{
-	__u32 value = us, exponent = 0, bucket;
-
-	if (us < RTT_SUB)
-		return us;
-	if (value >> 16) {
-		value >>= 16;
-		exponent += 16;
-	}
-	if (value >> 8) {
-		value >>= 8;
-		exponent += 8;
-	}
-	if (value >> 4) {
-		value >>= 4;
-		exponent += 4;
-	}
-	if (value >> 2) {
-		value >>= 2;
-		exponent += 2;
-	}
-	exponent += value >> 1;
-	bucket = (exponent - RTT_SUB_BITS + 1) * RTT_SUB +
-		 ((us >> (exponent - RTT_SUB_BITS)) & (RTT_SUB - 1));
-	return bucket < RTT_BUCKETS ? bucket : RTT_BUCKETS - 1;
-}
 
 /*
  * Runs at the start of each segment's processing on an established connection, so it sees the
@@ -108,7 +81,7 @@ int tcp_rtt(__u64 *ctx)
 	}
 	/* Plain additions: the value is this processor's own, and the kernel does not run a program
 	 * on a processor where it is running already. */
-	bucket = rtt_bucket(us);
+	bucket = histogram_bucket(us, RTT_BUCKETS);
 	/* The compiler knows that the value is in bounds and would drop the check that the verifier
 	 * needs to see. */
 	barrier_var(bucket);

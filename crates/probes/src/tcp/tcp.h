@@ -53,12 +53,7 @@ struct tcp_record {
 	__u8 backoff;
 };
 
-/*
- * Buckets for round-trip times in microseconds: 0 to 15 exactly, then 16 to each doubling, so
- * that a bucket is at most a sixteenth of its lower bound wide. The last one is open: 134 s.
- */
-#define RTT_SUB_BITS 4
-#define RTT_SUB (1 << RTT_SUB_BITS)
+/* Microseconds, in buckets as `histogram.bpf.h` has them; the last one is open: 134 s. */
 #define RTT_BUCKETS 384
 
 struct rtt_key {

@@ -260,8 +260,9 @@ fn sigkill_heals() {
         let text = text.unwrap().unwrap();
         text.lines().filter(|l| l.contains(&server_side) && l.contains(" 01 ")).count()
     };
-    // The fresh connection may be there as well.
-    assert!((30..=31).contains(&held()), "{}", held());
+    // The fresh connection may be there as well, and for a moment the one before it, too.
+    let all = || (30..=31).contains(&held());
+    assert!(within(Duration::from_secs(2), all), "{}", held());
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(within(Duration::from_secs(2), || held() == 0), "{} are left", held());

@@ -12,12 +12,14 @@ pub mod clock;
 mod condition;
 mod fault;
 mod load;
+mod meaning;
 mod process;
 mod run;
 mod sched;
 mod signal;
 mod tcp;
 mod watch;
+mod window;
 
 pub use buckets::Buckets;
 pub use condition::{Condition, Expectation, Figure, Op, Unit};
@@ -27,6 +29,7 @@ pub use fault::{
 pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
+pub use meaning::{MEANINGS, Meaning, MeasureKind, MeasureUnit, meaning};
 pub use process::{ExitCause, ProcessExec, ProcessExit, ProcessSignal, SignalSender};
 pub use run::{
     Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,
@@ -42,6 +45,7 @@ pub use watch::{
     CheckResult, Cost, CounterRead, CounterUnread, CounterWhen, Gauge, Hook, ProbeCost, ProbeLost,
     ProbeStatus, ProgramCost,
 };
+pub use window::{Distribution, Measure, ProbeWindow, Reading};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +142,8 @@ bodies! {
     ProbeStatus(ProbeStatus) = "probe.status",
     /// A probe lost events.
     ProbeLost(ProbeLost) = "probe.lost",
+    /// What a probe counted of a target over a window.
+    ProbeWindow(ProbeWindow) = "probe.window",
     /// What a probe's programs cost.
     ProbeCost(ProbeCost) = "probe.cost",
     /// What the instrument itself cost.

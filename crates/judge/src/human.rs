@@ -34,6 +34,7 @@ pub fn counted(n: u64, what: &str) -> String {
     const ONE_OF: &[(&str, &str)] = &[
         ("connections", "connection"),
         ("events", "event"),
+        ("figures", "figure"),
         ("lives", "life"),
         ("looks", "look"),
         ("operations", "operation"),

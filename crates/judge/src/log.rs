@@ -11,8 +11,8 @@ use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus,
-    ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded, RunStarted, SchedWindow,
-    ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    ProbeWindow, ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded, RunStarted,
+    SchedWindow, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -89,6 +89,7 @@ pub(crate) struct Log<'a> {
     pub(crate) resets: Vec<At<'a, TcpReset>>,
     pub(crate) rtts: Vec<At<'a, TcpRtt>>,
     pub(crate) scheds: Vec<At<'a, SchedWindow>>,
+    pub(crate) windows: Vec<At<'a, ProbeWindow>>,
     pub(crate) exits: Vec<At<'a, ProcessExit>>,
     pub(crate) signals: Vec<At<'a, ProcessSignal>>,
 }
@@ -206,6 +207,7 @@ impl<'a> Log<'a> {
             resets: Vec::new(),
             rtts: Vec::new(),
             scheds: Vec::new(),
+            windows: Vec::new(),
             exits: Vec::new(),
             signals: Vec::new(),
         }
@@ -246,6 +248,7 @@ impl<'a> Log<'a> {
             Body::TcpRetransmit(what) => self.retransmits.push(At { t_ns, what }),
             Body::TcpReset(what) => self.resets.push(At { t_ns, what }),
             Body::TcpRtt(what) => self.rtts.push(At { t_ns, what }),
+            Body::ProbeWindow(what) => self.windows.push(At { t_ns, what }),
             Body::SchedWindow(what) => self.scheds.push(At { t_ns, what }),
             Body::ProcessExit(what) => self.exits.push(At { t_ns, what }),
             Body::ProcessSignal(what) => self.signals.push(At { t_ns, what }),

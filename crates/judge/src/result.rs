@@ -379,11 +379,19 @@ pub enum FigureUnit {
     PerSecond,
     /// 0 to 1.
     Share,
+    /// Bytes.
+    Bytes,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// How many at a time.
+    Number,
 }
 
 /// One figure of one target, phase by phase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KernelFigure {
+    /// The probe that counted it.
+    pub probe: String,
     /// Whose.
     pub service: String,
     /// `run-queue wait, 99th percentile`.

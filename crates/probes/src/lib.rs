@@ -20,6 +20,8 @@ mod ring;
 pub mod roster;
 pub mod sched;
 pub mod tcp;
+mod tracepoints;
+mod window;
 
 pub use error::Error;
 pub use probe::{Probe, Running};

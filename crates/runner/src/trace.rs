@@ -59,7 +59,7 @@ pub fn trace(settings: &TraceSettings, tell: &mut dyn FnMut(Event)) -> Result<()
     let used_before = probe::own_cost();
     let targets = find(settings)?;
     let known = addresses(settings.lab.as_ref())?;
-    let Probes { attached, roster: _followed } = probe::attach(&settings.probes, &targets, &known)?;
+    let Probes { attached, mut roster } = probe::attach(&settings.probes, &targets, &known)?;
     for target in &targets {
         tell(Event::now(seen(target)));
     }
@@ -86,7 +86,13 @@ pub fn trace(settings: &TraceSettings, tell: &mut dyn FnMut(Event)) -> Result<()
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let ended = take_off(reading, to, &events, tell);
+    let mut ended = take_off(reading, to, &events, tell);
+    if let Some(roster) = &mut roster
+        && let Err(error) = roster.account(tell)
+    {
+        let what = "what following the processes cost could not be read";
+        ended = ended.and(Err(RunnerError::failed(what)(error.into())));
+    }
     let used = probe::own_cost();
     tell(Event::now(Cost {
         user_ns: used.user_ns.saturating_sub(used_before.user_ns),

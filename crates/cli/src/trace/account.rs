@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use temblor_event::{
-    Body, Buckets, Cost, ProbeCost, ProbeStatus, SchedWindow, TcpRtt, TcpState, TcpStateChange,
+    Body, Buckets, Cost, MEANINGS, ProbeCost, ProbeStatus, SchedWindow, TcpRtt, TcpState,
+    TcpStateChange,
 };
 use temblor_judge::{TcpPeerFigures, TcpTable, human, process_ended, tcp_names};
 
 use super::histogram;
+use super::measures::Measures;
 use super::words::{length, share, switches};
 use crate::terminal::{self, wrapped};
 
@@ -19,7 +21,7 @@ const PEERS_MAX: usize = 8;
 const ENDS_MAX: usize = 12;
 /// Where the figures begin, after their names.
 const COLUMN: usize = 22;
-const NANOSECONDS: f64 = 1e-9;
+pub(super) const NANOSECONDS: f64 = 1e-9;
 const MICROSECONDS: f64 = 1e-6;
 
 /// Sums of the events so far; bounded however long it goes on.
@@ -28,6 +30,7 @@ pub(super) struct Account {
     targets: Vec<String>,
     statuses: Vec<ProbeStatus>,
     sched: BTreeMap<String, SchedWindow>,
+    measures: Measures,
     tcp: TcpTable,
     accepted: BTreeMap<String, u64>,
     rtt: BTreeMap<(String, String), Rtt>,
@@ -53,6 +56,7 @@ impl Account {
                 Some(sum) => sum.merge(window),
                 None => drop(self.sched.insert(window.service.clone(), window.clone())),
             },
+            Body::ProbeWindow(window) => self.measures.add(window),
             Body::TcpState(change) => self.state(change),
             Body::TcpRetransmit(segment) => self.tcp.retransmit(segment),
             Body::TcpReset(reset) => self.tcp.reset(reset),
@@ -116,6 +120,11 @@ impl Account {
             }
             if self.probe("tcp") {
                 self.tcp_of(&mut page, target);
+            }
+            for probe in self.statuses.iter().map(|status| &status.probe) {
+                if MEANINGS.iter().any(|meaning| meaning.probe == probe) {
+                    self.measures.told(&mut page, probe, target);
+                }
             }
         }
         self.cost(&mut page);
@@ -269,7 +278,7 @@ fn us(us: u64) -> String {
 }
 
 /// Lines of names and figures.
-struct Page {
+pub(super) struct Page {
     lines: Vec<String>,
     width: usize,
 }
@@ -282,21 +291,23 @@ impl Page {
         self.text(title);
     }
 
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.lines.push(terminal::fit(text, self.width));
     }
 
-    fn row(&mut self, name: &str, figures: &str) {
+    pub(super) fn row(&mut self, name: &str, figures: &str) {
         let text = format!("  {name:<width$} {figures}", width = COLUMN - 3);
         self.lines.extend(wrapped(&text, self.width, COLUMN));
     }
 
-    fn drawing(&mut self, what: &str, buckets: &Buckets, unit_seconds: f64) {
+    pub(super) fn drawing(&mut self, what: &str, buckets: &Buckets, unit_seconds: f64) {
         let drawn = histogram::draw(buckets, unit_seconds, self.width.saturating_sub(2));
         if drawn.is_empty() {
             return;
         }
-        self.row(what, "");
+        if !what.is_empty() {
+            self.row(what, "");
+        }
         for line in drawn {
             self.text(&format!("  {line}"));
         }

@@ -2,6 +2,7 @@
 
 mod account;
 mod histogram;
+mod measures;
 mod words;
 
 use std::io;

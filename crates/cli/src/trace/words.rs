@@ -10,6 +10,9 @@ pub(super) fn words(body: &Body) -> Option<(String, String)> {
     let told = |probe: &str, of: &str, what: String| Some((format!("{probe:<7} {of}"), what));
     match body {
         Body::SchedWindow(window) => told("sched", &window.service, sched(window)),
+        Body::ProbeWindow(window) => {
+            told(&window.probe, &window.service, super::measures::words(window)?)
+        }
         Body::TcpRtt(rtt) => {
             told("tcp", &format!("{} → {}", rtt.service, rtt.peer), rtt_words(rtt))
         }

@@ -1,7 +1,10 @@
 //! What the kernel aggregated, by phase.
 
-use temblor_event::{Event, Latency, SchedWindow, Throttled};
-use temblor_judge::KernelFigure;
+use temblor_event::{
+    Buckets, Distribution, Event, Hook, Latency, ProbeStatus, ProbeWindow, Reading, SchedWindow,
+    Throttled,
+};
+use temblor_judge::{FigureUnit, KernelFigure};
 
 use crate::good_run::{good_run, judged, ms};
 
@@ -84,4 +87,39 @@ fn microseconds_are_no_change_whatever_the_factor() {
     let figures = figures([second(110_000, "api", 100, 0), second(115_000, "api", 180, 0)]);
     let waits = of(&figures, "api", P99);
     assert!(waits.factor.is_some_and(|factor| factor > 10.0) && !waits.changed, "{waits:?}");
+}
+
+/// A second of I/O that ends then, milliseconds of the good run: all in one bucket.
+fn io(end: u64, bucket: u16, samples: u64) -> Event {
+    let mut window = ProbeWindow::new("block", "db", 1_000_000_000);
+    let labels = [("device", "vda"), ("operation", "write")];
+    let latency = Distribution { sum: 1, max: u64::MAX, buckets: vec![(bucket, samples)].into() };
+    window.put("io_latency", &labels, Reading::Distribution(latency));
+    let under_way = if bucket > 300 { Reading::Level(9) } else { Reading::Level(0) };
+    window.put("io_under_way", &[("device", "vda")], under_way);
+    Event::at(ms(end), window)
+}
+
+#[test]
+fn figures_of_windows_are_compared_by_their_meaning() {
+    let calm = (102..=110).map(|s| io(s * 1000, 240, 100));
+    let bad = (112..=120).map(|s| io(s * 1000, 400, 10));
+    let hook = Hook { sees: "I/O".into(), hook: "tp_btf/block_rq_complete".into() };
+    let status = ProbeStatus { probe: "block".into(), hooks: vec![hook], unseen: vec![] };
+    let status = Event::at(ms(100_000), status);
+    let figures = figures(calm.chain(bad).chain([status]));
+
+    let p99 = of(&figures, "db", "time of I/O (vda, write), 99th percentile");
+    assert_eq!((p99.probe.as_str(), p99.unit), ("block", FigureUnit::Seconds));
+    assert_eq!(p99.source, "tp_btf/block_rq_complete");
+    assert!(p99.changed, "{p99:?}");
+    let bound =
+        |bucket| std::time::Duration::from_nanos(Buckets::upper_bound(bucket)).as_secs_f64();
+    assert_eq!((p99.phases["baseline"], p99.phases["fault"]), (bound(240), bound(400)));
+
+    let many = of(&figures, "db", "time of I/O (vda, write), how many");
+    assert_eq!((many.phases["baseline"], many.phases["fault"]), (100.0, 10.0));
+    let under_way = of(&figures, "db", "requests under way (vda), greatest");
+    assert_eq!((under_way.phases["baseline"], under_way.phases["fault"]), (0.0, 9.0));
+    assert!(under_way.changed && under_way.factor.is_none(), "{under_way:?}");
 }

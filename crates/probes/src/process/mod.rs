@@ -19,18 +19,19 @@ mod late;
 
 use std::time::Duration;
 
-use temblor_event::{Event, Hook, ProbeCost, ProbeLost, ProbeStatus, clock};
+use temblor_event::{Event, Hook, ProbeCost, ProbeStatus, clock};
 use temblor_host::{Capability, State};
 
 use self::decode::{Told, decode};
 use self::late::Late;
-use crate::error::missing;
 use crate::kernel::KernelTypes;
 use crate::object::{Loaded, Loading};
 use crate::plain::plain;
 use crate::reader::pid_level;
 use crate::ring::{self, RECORDS, Ring};
 use crate::roster::{MEMBERS, Roster};
+use crate::tracepoints::{self, Tracepoint, Tracepoints};
+use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
 crate::plain::generated!("process");
@@ -39,14 +40,28 @@ use generated::types::{bss, process_exec, process_record, rodata};
 plain!(bss, rodata, process_exec, process_record);
 
 const NAME: &str = "process";
-/// How often losses are told.
-const WINDOW_NS: u64 = 1_000_000_000;
+const OF: &str = "probe process";
 const VICTIM: &str = "process_victim";
 
-const HOOKS: [(&str, &str); 3] = [
-    ("sched_process_exec", "programs that are run"),
-    ("sched_process_exit", "ends of processes"),
-    ("signal_generate", "signals and their senders"),
+const TRACEPOINTS: &[Tracepoint] = &[
+    Tracepoint {
+        name: "sched_process_exec",
+        program: "process_execs",
+        sees: "programs that are run",
+        essential: true,
+    },
+    Tracepoint {
+        name: "sched_process_exit",
+        program: "process_exits",
+        sees: "ends of processes",
+        essential: true,
+    },
+    Tracepoint {
+        name: "signal_generate",
+        program: "process_signals",
+        sees: "signals and their senders",
+        essential: true,
+    },
 ];
 const MEMORY: &str = "kills for want of memory";
 const MEMORY_LIMIT: &str = "whether a cgroup's limit was the reason for want of memory";
@@ -71,13 +86,15 @@ pub struct ProcessProbe {
     ring: Ring<Told>,
     status: ProbeStatus,
     late: Late,
-    told_losses_ns: u64,
-    lost_told: u64,
+    /// Losses are told at its end.
+    window: Window,
+    losses: Losses,
     events: u64,
 }
 
 /// What of all this the running kernel has.
 struct Support {
+    tracepoints: Tracepoints,
     /// The end of a process' last thread is told from that of another (since Linux 6.16).
     exit_says_last: bool,
     /// The victim itself is handed over, not its number (since Linux 6.8).
@@ -89,14 +106,12 @@ struct Support {
 impl Support {
     fn look() -> Result<Self, Error> {
         let types = KernelTypes::read()?;
-        for (name, _) in HOOKS {
-            if types.tracepoint_arguments(name).is_none() {
-                return Err(no_tracepoint(name));
-            }
-        }
+        let tracepoints = Tracepoints::look(&types, TRACEPOINTS);
+        tracepoints.require_essential()?;
         let more_than_one =
             |name| types.tracepoint_arguments(name).is_some_and(|arguments| arguments > 1);
         Ok(Self {
+            tracepoints,
             exit_says_last: more_than_one("sched_process_exit"),
             has_victim: more_than_one("mark_victim"),
             has_group_lock: types.has_field("mem_cgroup", "oom_lock"),
@@ -135,36 +150,19 @@ pub fn trial() -> Result<(), Error> {
 pub fn capabilities() -> Vec<Capability> {
     let support = match Support::look() {
         Ok(support) => support,
-        Err(error) => return vec![entry("tracepoints", missing(&error))],
+        Err(error) => return tracepoints::unknown(OF, &error),
     };
-    let hook = |(name, sees): &(&str, &'static str)| {
-        entry(sees, State::Available { via: format!("tp_btf/{name}") })
-    };
-    let mut table: Vec<_> = HOOKS.iter().map(hook).collect();
-    table.push(entry(MEMORY, State::Available { via: support.memory_hook().into() }));
+    let mut table = support.tracepoints.capabilities(OF);
+    let memory = State::Available { via: support.memory_hook().into() };
+    table.push(Capability { name: MEMORY, of: OF, state: memory });
     let limit = if support.has_group_lock {
         State::Available { via: "mem_cgroup.oom_lock".into() }
     } else {
         State::Fallback { via: "nothing".into(), lacks: NO_GROUP_LOCK.into() }
     };
-    table.push(entry(MEMORY_LIMIT, limit));
-    let loading = match trial() {
-        Ok(()) => State::Available { via: "the verifier took the programs".into() },
-        Err(error) => missing(&error),
-    };
-    table.push(entry("loading", loading));
+    table.push(Capability { name: MEMORY_LIMIT, of: OF, state: limit });
+    table.push(tracepoints::loading(OF, trial()));
     table
-}
-
-fn entry(name: &'static str, state: State) -> Capability {
-    Capability { name, of: "probe process", state }
-}
-
-fn no_tracepoint(name: &str) -> Error {
-    Error::Missing {
-        what: format!("this kernel has no tracepoint {name}"),
-        how: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y".into(),
-    }
 }
 
 impl ProcessProbe {
@@ -202,33 +200,24 @@ impl ProcessProbe {
             roster.targets().iter().map(|target| target.service.clone()).collect();
         let ring = Ring::of(&loaded, move |bytes| decode(bytes, &services))?;
         loaded.attach_all(&[])?;
-        let hook = |(name, sees): &(&str, &str)| Hook {
-            sees: (*sees).into(),
-            hook: format!("tp_btf/{name}"),
-        };
-        let memory = Hook { sees: MEMORY.into(), hook: support.memory_hook().into() };
-        let hooks = HOOKS.iter().map(hook).chain([memory]).collect();
+        let mut hooks = support.tracepoints.hooks();
+        hooks.push(Hook { sees: MEMORY.into(), hook: support.memory_hook().into() });
         Ok(Self {
             loaded,
             ring,
             status: ProbeStatus { probe: NAME.into(), hooks, unseen: support.unseen() },
             late: Late::default(),
-            told_losses_ns: clock::now_ns(),
-            lost_told: 0,
+            window: Window::first(),
+            losses: Losses::of(NAME),
             events: 0,
         })
     }
 
     fn tell_losses(&mut self, now: u64, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        self.told_losses_ns = now;
         let counters: bss = self.loaded.globals(".bss")?;
         let skipped: u64 = self.loaded.runs()?.iter().map(|run| run.skipped).sum();
         let lost = counters.records_lost + counters.senders_lost + skipped + self.ring.malformed();
-        if lost > self.lost_told {
-            let events = lost - self.lost_told;
-            sink(Event::at(now, ProbeLost { probe: NAME.into(), events }));
-        }
-        self.lost_told = lost;
+        self.losses.tell(now, lost, sink);
         Ok(())
     }
 }
@@ -248,9 +237,9 @@ impl Probe for ProcessProbe {
         };
         self.ring.poll(timeout, |told| late.take(told).into_iter().for_each(&mut tell))?;
         late.end_round().for_each(tell);
-        let now = clock::now_ns();
-        if now.saturating_sub(self.told_losses_ns) >= WINDOW_NS {
-            self.tell_losses(now, sink)?;
+        if self.window.left().is_zero() {
+            let closed = self.window.turn_unnumbered();
+            self.tell_losses(closed.ended_ns, sink)?;
         }
         Ok(())
     }

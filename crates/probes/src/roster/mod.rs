@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use libbpf_rs::Iter;
-use temblor_event::{Event, ProbeLost};
+use temblor_event::{Event, clock};
 use temblor_host::cgroup::Cgroups;
 use temblor_host::processes::Processes;
 use temblor_host::target::{Origin, Target};
@@ -20,6 +20,7 @@ use crate::Error;
 use crate::object::{Loaded, Loading};
 use crate::plain::plain;
 use crate::reader::pid_level;
+use crate::window::Losses;
 
 crate::plain::generated!("roster");
 use generated::types::{bss, group_key, rodata};
@@ -39,7 +40,7 @@ pub(crate) const MEMBERS: &str = "members";
 pub struct Roster {
     loaded: Loaded,
     targets: Vec<Target>,
-    lost_told: u64,
+    losses: Losses,
 }
 
 impl Roster {
@@ -72,7 +73,7 @@ impl Roster {
             }
         }
         loaded.attach_all(&[SEED])?;
-        let roster = Self { loaded, targets: targets.to_vec(), lost_told: 0 };
+        let roster = Self { loaded, targets: targets.to_vec(), losses: Losses::of(NAME) };
         // After the hooks are in place; and twice, because a child that is forked between being
         // listed and its parent's being taken in falls between. The second time its parent is in.
         for _ in 0..2 {
@@ -117,11 +118,7 @@ impl Roster {
     /// The kernel's counts cannot be read.
     pub fn account(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
         let counters: bss = self.loaded.globals(".bss")?;
-        let lost = counters.members_lost - self.lost_told;
-        if lost > 0 {
-            sink(Event::now(ProbeLost { probe: NAME.into(), events: lost }));
-        }
-        self.lost_told = counters.members_lost;
+        self.losses.tell(clock::now_ns(), counters.members_lost, sink);
         sink(Event::now(self.loaded.cost(0)?));
         Ok(())
     }

@@ -15,16 +15,17 @@ mod throttling;
 
 use std::time::Duration;
 
-use temblor_event::{Event, Hook, ProbeCost, ProbeLost, ProbeStatus, SchedWindow, clock};
+use temblor_event::{Event, Hook, ProbeCost, ProbeStatus, SchedWindow};
 use temblor_host::{Capability, State};
 
 use self::throttling::Throttling;
-use crate::error::missing;
 use crate::histogram::{Latencies, Reading};
 use crate::kernel::KernelTypes;
 use crate::object::{Loaded, Loading};
 use crate::plain::plain;
 use crate::roster::{MEMBERS, Roster};
+use crate::tracepoints::{self, Tracepoint, Tracepoints};
+use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
 crate::plain::generated!("sched");
@@ -33,14 +34,29 @@ use generated::types::{bss, latencies, rodata, sched_figures, sched_running};
 plain!(bss, rodata, latencies, sched_figures, sched_running);
 
 const NAME: &str = "sched";
-const WINDOW_NS: u64 = 1_000_000_000;
+const OF: &str = "probe sched";
 /// The one entry of a map that has one a processor.
 const ONLY: u32 = 0;
 
-const HOOKS: [(&str, &str); 3] = [
-    ("sched_wakeup", "threads that are woken"),
-    ("sched_wakeup_new", "new threads"),
-    ("sched_switch", "waits, switches and time on a processor"),
+const TRACEPOINTS: &[Tracepoint] = &[
+    Tracepoint {
+        name: "sched_wakeup",
+        program: "sched_wakeup",
+        sees: "threads that are woken",
+        essential: true,
+    },
+    Tracepoint {
+        name: "sched_wakeup_new",
+        program: "sched_wakeup_new",
+        sees: "new threads",
+        essential: true,
+    },
+    Tracepoint {
+        name: "sched_switch",
+        program: "sched_switch",
+        sees: "waits, switches and time on a processor",
+        essential: true,
+    },
 ];
 
 /// The attached probe.
@@ -48,10 +64,9 @@ const HOOKS: [(&str, &str); 3] = [
 pub struct SchedProbe {
     loaded: Loaded,
     status: ProbeStatus,
-    window: u32,
-    window_began_ns: u64,
+    window: Window,
     of_targets: Vec<OfTarget>,
-    lost_told: u64,
+    losses: Losses,
     events: u64,
 }
 
@@ -79,19 +94,9 @@ pub fn trial() -> Result<(), Error> {
 pub fn capabilities() -> Vec<Capability> {
     let types = match KernelTypes::read() {
         Ok(types) => types,
-        Err(error) => return vec![entry("tracepoints", missing(&error))],
+        Err(error) => return tracepoints::unknown(OF, &error),
     };
-    let mut table: Vec<_> = HOOKS
-        .iter()
-        .map(|(name, sees)| {
-            let state = if types.tracepoint_arguments(name).is_some() {
-                State::Available { via: format!("tp_btf/{name}") }
-            } else {
-                missing(&no_tracepoint(name))
-            };
-            entry(sees, state)
-        })
-        .collect();
+    let mut table = Tracepoints::look(&types, TRACEPOINTS).capabilities(OF);
     let storage = if has_task_storage(&types) {
         State::Available { via: "storage with the thread".into() }
     } else {
@@ -100,28 +105,14 @@ pub fn capabilities() -> Vec<Capability> {
             lacks: "speed: this kernel keeps no notes of tracepoints with a thread".into(),
         }
     };
-    table.push(entry("notes on waiting threads", storage));
-    table.push(entry(
-        "throttling",
-        State::Available { via: "cpu.stat of the target's cgroup, once a second".into() },
-    ));
-    let loading = match trial() {
-        Ok(()) => State::Available { via: "the verifier took the programs".into() },
-        Err(error) => missing(&error),
-    };
-    table.push(entry("loading", loading));
+    table.push(Capability { name: "notes on waiting threads", of: OF, state: storage });
+    table.push(Capability {
+        name: "throttling",
+        of: OF,
+        state: State::Available { via: "cpu.stat of the target's cgroup, once a second".into() },
+    });
+    table.push(tracepoints::loading(OF, trial()));
     table
-}
-
-fn entry(name: &'static str, state: State) -> Capability {
-    Capability { name, of: "probe sched", state }
-}
-
-fn no_tracepoint(name: &str) -> Error {
-    Error::Missing {
-        what: format!("this kernel has no tracepoint {name}"),
-        how: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y".into(),
-    }
 }
 
 /// The helper came for security modules alone; with this field it came for tracepoints as well.
@@ -137,11 +128,8 @@ impl SchedProbe {
     /// the kernel refused.
     pub fn attach(roster: &Roster) -> Result<Self, Error> {
         let types = KernelTypes::read()?;
-        for (name, _) in HOOKS {
-            if types.tracepoint_arguments(name).is_none() {
-                return Err(no_tracepoint(name));
-            }
-        }
+        let tracepoints = Tracepoints::look(&types, TRACEPOINTS);
+        tracepoints.require_essential()?;
         let has_task_storage = has_task_storage(&types);
         let targets = u32::try_from(roster.targets().len().max(1)).unwrap_or(u32::MAX);
         let unused = if has_task_storage { "waiting_by_number" } else { "waiting_by_task" };
@@ -165,11 +153,7 @@ impl SchedProbe {
             involuntary: 0,
             throttling: Throttling::of(target),
         });
-        let hook = |(name, sees): &(&str, &str)| Hook {
-            sees: (*sees).into(),
-            hook: format!("tp_btf/{name}"),
-        };
-        let mut hooks: Vec<_> = HOOKS.iter().map(hook).collect();
+        let mut hooks = tracepoints.hooks();
         let of_targets: Vec<_> = of_targets.collect();
         let mut unseen = Vec::new();
         for of in &of_targets {
@@ -184,21 +168,16 @@ impl SchedProbe {
         Ok(Self {
             loaded,
             status: ProbeStatus { probe: NAME.into(), hooks, unseen },
-            window: 1,
-            window_began_ns: clock::now_ns(),
+            window: Window::first(),
             of_targets,
-            lost_told: 0,
+            losses: Losses::of(NAME),
             events: 0,
         })
     }
 
     fn close_window(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let closed = self.window;
-        self.window = closed.wrapping_add(1);
-        self.loaded.set_global(".data.window", self.window)?;
-        let now = clock::now_ns();
-        let window_ns = now.saturating_sub(self.window_began_ns);
-        self.window_began_ns = now;
+        let closed = self.window.turn(&self.loaded)?;
+        let now = closed.ended_ns;
         let of_targets = u32::try_from(self.of_targets.len()).unwrap_or(u32::MAX);
         let figures = (0..of_targets)
             .map(|number| self.loaded.per_processor("figures", &number))
@@ -215,10 +194,11 @@ impl SchedProbe {
             let sum = |of: fn(&sched_figures) -> u64| readings.iter().map(of).sum::<u64>();
             let on_cpu_ns = sum(|one| one.on_cpu_ns) + until_now.sum::<u64>();
             let (voluntary, involuntary) = (sum(|one| one.voluntary), sum(|one| one.involuntary));
-            let wait = of.waits.close(closed, readings.iter().map(|one| reading(&one.waits)));
+            let wait =
+                of.waits.close(closed.number, readings.iter().map(|one| reading(&one.waits)));
             let told = SchedWindow {
                 service: of.service.clone(),
-                window_ns,
+                window_ns: closed.length_ns,
                 on_cpu_ns: on_cpu_ns.saturating_sub(of.on_cpu_ns),
                 voluntary: voluntary - of.voluntary,
                 involuntary: involuntary - of.involuntary,
@@ -236,12 +216,7 @@ impl SchedProbe {
     fn tell_losses(&mut self, now: u64, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
         let counters: bss = self.loaded.globals(".bss")?;
         let skipped: u64 = self.loaded.runs()?.iter().map(|run| run.skipped).sum();
-        let lost = counters.waits_lost + skipped;
-        if lost > self.lost_told {
-            let events = lost - self.lost_told;
-            sink(Event::at(now, ProbeLost { probe: NAME.into(), events }));
-        }
-        self.lost_told = lost;
+        self.losses.tell(now, counters.waits_lost + skipped, sink);
         Ok(())
     }
 }
@@ -256,10 +231,7 @@ impl Probe for SchedProbe {
     }
 
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let due_ns = self.window_began_ns + WINDOW_NS;
-        let left = Duration::from_nanos(due_ns.saturating_sub(clock::now_ns()));
-        std::thread::park_timeout(left.min(timeout));
-        if clock::now_ns() >= due_ns { self.close_window(sink) } else { Ok(()) }
+        if self.window.wait(timeout) { self.close_window(sink) } else { Ok(()) }
     }
 
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {

@@ -5,17 +5,10 @@ use temblor_host::{Capability, State};
 
 use super::probe::{Settings, load};
 use crate::Error;
-use crate::error::missing;
 use crate::kernel::{KernelTypes, log_libbpf};
+use crate::tracepoints::{self, Tracepoint, Tracepoints};
 
-/// A tracepoint and the program for it.
-struct Tracepoint {
-    name: &'static str,
-    program: &'static str,
-    sees: &'static str,
-    /// Without it there would be no point in the probe.
-    essential: bool,
-}
+const OF: &str = "probe tcp";
 
 const TRACEPOINTS: &[Tracepoint] = &[
     Tracepoint {
@@ -61,8 +54,7 @@ pub(super) const SEED: &str = "tcp_seed";
 
 /// What of all this the running kernel has.
 pub(super) struct Support {
-    present: Vec<&'static Tracepoint>,
-    absent: Vec<&'static Tracepoint>,
+    tracepoints: Tracepoints,
     /// The tracepoint tells of failed sends too, and why they failed.
     pub(super) retransmit_has_error: bool,
     /// The tracepoint tells of resets that no connection sends. It gained the reset's reason in the
@@ -79,12 +71,10 @@ pub(super) struct Support {
 impl Support {
     pub(super) fn look() -> Result<Self, Error> {
         let types = KernelTypes::read()?;
-        let (present, absent) = TRACEPOINTS
-            .iter()
-            .partition(|tracepoint| types.tracepoint_arguments(tracepoint.name).is_some());
+        let tracepoints = Tracepoints::look(&types, TRACEPOINTS);
+        tracepoints.require_essential()?;
         Ok(Self {
-            present,
-            absent,
+            tracepoints,
             retransmit_has_error: types
                 .tracepoint_arguments("tcp_retransmit_skb")
                 .is_some_and(|arguments| arguments > 2),
@@ -97,22 +87,8 @@ impl Support {
         })
     }
 
-    /// An error that names the tracepoint, if one is missing without which nothing is seen.
-    pub(super) fn require_essential(&self) -> Result<(), Error> {
-        match self.absent.iter().find(|tracepoint| tracepoint.essential) {
-            None => Ok(()),
-            Some(tracepoint) => Err(Error::Missing {
-                what: format!("this kernel has no tracepoint {}", tracepoint.name),
-                how: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y and CONFIG_INET=y".into(),
-            }),
-        }
-    }
-
     pub(super) fn wants(&self, program: &str) -> bool {
-        if program == SEED {
-            return self.has_iterator;
-        }
-        self.present.iter().any(|tracepoint| tracepoint.program == program)
+        if program == SEED { self.has_iterator } else { self.tracepoints.wants(program) }
     }
 
     pub(super) fn hooks(&self) -> Vec<Hook> {
@@ -120,22 +96,14 @@ impl Support {
             sees: "retransmission counts of connections that were there before".into(),
             hook: "iter/tcp".into(),
         };
-        let tracepoints = self.present.iter().map(|tracepoint| Hook {
-            sees: tracepoint.sees.into(),
-            hook: format!("tp_btf/{}", tracepoint.name),
-        });
-        tracepoints.chain(self.has_iterator.then_some(seed)).collect()
+        let mut hooks = self.tracepoints.hooks();
+        hooks.extend(self.has_iterator.then_some(seed));
+        hooks
     }
 
     /// What stays unseen, with the reason.
     pub(super) fn unseen(&self) -> Vec<String> {
-        let mut unseen: Vec<_> = self
-            .absent
-            .iter()
-            .map(|tracepoint| {
-                format!("{}: this kernel has no tracepoint {}", tracepoint.sees, tracepoint.name)
-            })
-            .collect();
+        let mut unseen = self.tracepoints.unseen();
         unseen.extend(
             [LATE_FAILURES, SILENT_REFUSALS, NO_REQUEST_TIMER, WEAK_COOKIES, NO_SEED]
                 .into_iter()
@@ -172,40 +140,18 @@ const NO_SEED: &str = "retransmissions before the first that is seen, on connect
 pub fn trial() -> Result<(), Error> {
     log_libbpf();
     let support = Support::look()?;
-    support.require_essential()?;
     load(&support, &Settings::default()).map(drop)
 }
 
 /// What this kernel offers the probe: looked up, and the programs loaded once for trial.
 #[must_use]
 pub fn capabilities() -> Vec<Capability> {
-    let entry = |name, state| Capability { name, of: "probe tcp", state };
     let support = match Support::look() {
         Ok(support) => support,
-        Err(error) => return vec![entry("tracepoints", missing(&error))],
+        Err(error) => return tracepoints::unknown(OF, &error),
     };
-    let mut table: Vec<_> = TRACEPOINTS
-        .iter()
-        .map(|tracepoint| {
-            let state = if support.wants(tracepoint.program) {
-                State::Available { via: format!("tp_btf/{}", tracepoint.name) }
-            } else if tracepoint.essential {
-                State::Missing {
-                    why: format!("this kernel has no tracepoint {}", tracepoint.name),
-                    how_to_get: "boot Linux 5.10 or later with CONFIG_TRACEPOINTS=y".into(),
-                }
-            } else {
-                State::Fallback {
-                    via: "the other hooks".into(),
-                    lacks: format!(
-                        "{}: this kernel has no tracepoint {}",
-                        tracepoint.sees, tracepoint.name
-                    ),
-                }
-            };
-            entry(tracepoint.sees, state)
-        })
-        .collect();
+    let entry = |name, state| Capability { name, of: OF, state };
+    let mut table = support.tracepoints.capabilities(OF);
     let or_lacks = |there: bool, via: &str, instead: &str, lacks: &str| {
         if there {
             State::Available { via: via.into() }
@@ -253,12 +199,6 @@ pub fn capabilities() -> Vec<Capability> {
         "connections that are there already",
         or_lacks(support.has_iterator, "iter/tcp", "each connection's first event", NO_SEED),
     ));
-    table.push(entry(
-        "loading",
-        match load(&support, &Settings::default()) {
-            Ok(_) => State::Available { via: "the verifier took the programs".into() },
-            Err(error) => missing(&error),
-        },
-    ));
+    table.push(tracepoints::loading(OF, trial()));
     table
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libbpf_rs::{Iter, MapCore};
-use temblor_event::{Event, ProbeCost, ProbeLost, ProbeStatus, clock};
+use temblor_event::{Event, ProbeCost, ProbeStatus};
 
 use super::NAME;
 use super::attribution::Attribution;
@@ -18,12 +18,13 @@ use crate::object::{Loaded, Loading};
 use crate::plain::from_bytes;
 use crate::reader::pid_level;
 use crate::ring::{self, RECORDS, Ring};
+use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
-/// How often round-trip times and losses are told.
-const WINDOW_NS: u64 = 1_000_000_000;
 /// As many as the kernel half has room for.
 const PAIRS_MAX: usize = 1024;
+const ROUND_TRIPS: &str = "tcp (round-trip times)";
+
 /// How the probe is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -48,10 +49,9 @@ pub struct TcpProbe {
     attribution: Arc<Attribution>,
     status: ProbeStatus,
     windows: Windows,
-    window: u32,
-    window_began_ns: u64,
-    lost_told: u64,
-    samples_lost_told: u64,
+    window: Window,
+    losses: Losses,
+    losses_of_round_trips: Losses,
     events: u64,
 }
 
@@ -71,7 +71,6 @@ impl TcpProbe {
     /// As [`TcpProbe::attach`].
     pub fn attach_with(attribution: &Attribution, settings: &Settings) -> Result<Self, Error> {
         let support = Support::look()?;
-        support.require_essential()?;
         let mut loaded = load(&support, settings)?;
         for inode in attribution.netns_inodes() {
             loaded.put("watched", &inode, &1_u8)?;
@@ -98,23 +97,18 @@ impl TcpProbe {
             attribution,
             status,
             windows: Windows::default(),
-            window: 1,
-            window_began_ns: clock::now_ns(),
-            lost_told: 0,
-            samples_lost_told: 0,
+            window: Window::first(),
+            losses: Losses::of(NAME),
+            losses_of_round_trips: Losses::of(ROUND_TRIPS),
             events: 0,
         })
     }
 
     fn close_window(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let closed = self.window;
-        self.window = closed.wrapping_add(1);
-        self.loaded.set_global(".data.window", self.window)?;
-        let now = clock::now_ns();
-        let length = now.saturating_sub(self.window_began_ns);
-        self.window_began_ns = now;
+        let closed = self.window.turn(&self.loaded)?;
+        let (now, length) = (closed.ended_ns, closed.length_ns);
         let readings = self.rtt_readings()?;
-        for rtt in self.windows.close(closed, length, &readings, &self.attribution) {
+        for rtt in self.windows.close(closed.number, length, &readings, &self.attribution) {
             sink(Event::at(now, rtt));
         }
         self.tell_losses(now, sink)
@@ -136,17 +130,8 @@ impl TcpProbe {
             .map(|run| run.skipped)
             .sum();
         let lost = counters.records_lost + skipped + self.ring.malformed();
-        let grown = lost - self.lost_told;
-        if grown > 0 {
-            sink(Event::at(now, ProbeLost { probe: NAME.into(), events: grown }));
-        }
-        self.lost_told = lost;
-        let grown = counters.samples_lost - self.samples_lost_told;
-        if grown > 0 {
-            let probe = format!("{NAME} (round-trip times)");
-            sink(Event::at(now, ProbeLost { probe, events: grown }));
-        }
-        self.samples_lost_told = counters.samples_lost;
+        self.losses.tell(now, lost, sink);
+        self.losses_of_round_trips.tell(now, counters.samples_lost, sink);
         Ok(())
     }
 }
@@ -162,7 +147,7 @@ impl Probe for TcpProbe {
             *events += 1;
             sink(event);
         })?;
-        if clock::now_ns().saturating_sub(self.window_began_ns) >= WINDOW_NS {
+        if self.window.left().is_zero() {
             self.close_window(sink)?;
         }
         Ok(())

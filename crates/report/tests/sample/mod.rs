@@ -450,6 +450,7 @@ fn expectations() -> Vec<ExpectationResult> {
 
 fn kernel_figure(figure: &str, unit: FigureUnit, values: [f64; 3], changed: bool) -> KernelFigure {
     KernelFigure {
+        probe: "sched".to_owned(),
         service: "trading-api".to_owned(),
         figure: figure.to_owned(),
         unit,

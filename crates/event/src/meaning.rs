@@ -1,0 +1,132 @@
+//! What the figures of [`crate::ProbeWindow`] mean: one table for all who show them.
+
+use std::collections::BTreeMap;
+
+/// A figure that a probe counts by window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Meaning {
+    /// The probe whose it is.
+    pub probe: &'static str,
+    /// Its name in the log: `io_latency`.
+    pub name: &'static str,
+    /// In a report's words, without its labels: `time of I/O`.
+    pub words: &'static str,
+    /// In what it is counted.
+    pub unit: MeasureUnit,
+    /// How it is counted.
+    pub kind: MeasureKind,
+    /// Its labels, in the order in which they are read aloud.
+    pub labels: &'static [&'static str],
+    /// What the probe's hook for it sees, as its status has it ([`crate::Hook::sees`]).
+    pub sees: &'static str,
+    /// From this difference on a change can be felt, in the unit's SI base: seconds, bytes, or
+    /// events; of a count, per second.
+    pub notable: f64,
+}
+
+/// In what a figure is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeasureUnit {
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Bytes.
+    Bytes,
+    /// Whatever the figure's words say.
+    Events,
+}
+
+/// How a figure is counted; [`crate::Reading`] has the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeasureKind {
+    /// It only grows.
+    Count,
+    /// It goes up and down.
+    Level,
+    /// Many values.
+    Distribution,
+}
+
+impl Meaning {
+    /// With what tells it from others of its kind: `time of I/O (vda, write)`.
+    #[must_use]
+    pub fn named(&self, labels: &BTreeMap<String, String>) -> String {
+        let told: Vec<&str> =
+            self.labels.iter().filter_map(|label| Some(labels.get(*label)?.as_str())).collect();
+        if told.is_empty() {
+            self.words.to_owned()
+        } else {
+            format!("{} ({})", self.words, told.join(", "))
+        }
+    }
+}
+
+/// Every figure that a probe counts by window.
+pub const MEANINGS: &[Meaning] = &[
+    Meaning {
+        probe: "block",
+        name: "io_latency",
+        words: "time of I/O",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Distribution,
+        labels: &["device", "operation"],
+        sees: "I/O",
+        notable: 0.001,
+    },
+    Meaning {
+        probe: "block",
+        name: "io_size",
+        words: "size of I/O",
+        unit: MeasureUnit::Bytes,
+        kind: MeasureKind::Distribution,
+        labels: &["device", "operation"],
+        sees: "I/O",
+        notable: 4096.0,
+    },
+    Meaning {
+        probe: "block",
+        name: "io_under_way",
+        words: "requests under way",
+        unit: MeasureUnit::Events,
+        kind: MeasureKind::Level,
+        labels: &["device"],
+        sees: "I/O",
+        notable: 4.0,
+    },
+    Meaning {
+        probe: "block",
+        name: "sync_latency",
+        words: "time of file syncs",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Distribution,
+        labels: &["call"],
+        sees: "file syncs",
+        notable: 0.001,
+    },
+];
+
+/// What a figure means. None: a newer probe's.
+#[must_use]
+pub fn meaning(probe: &str, name: &str) -> Option<&'static Meaning> {
+    MEANINGS.iter().find(|meaning| meaning.probe == probe && meaning.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_figure_has_one_meaning_and_a_name_that_any_system_takes() {
+        let mut names = BTreeSet::new();
+        for meaning in MEANINGS {
+            assert!(names.insert((meaning.probe, meaning.name)), "{} twice", meaning.name);
+            for name in [&[meaning.probe, meaning.name], meaning.labels].concat() {
+                let is_safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                assert!(!name.is_empty() && name.chars().all(is_safe), "{name}");
+                assert!(!name.starts_with(|c: char| c.is_ascii_digit()), "{name}");
+            }
+            assert!(meaning.notable > 0.0, "{}: any change would be told", meaning.name);
+        }
+    }
+}

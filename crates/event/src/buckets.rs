@@ -75,6 +75,17 @@ impl Buckets {
         self.counts.iter().map(|(bucket, count)| (Self::upper_bound(*bucket), *count))
     }
 
+    /// The bucket into which a value falls, as the kernel half's `histogram_bucket` has it.
+    #[must_use]
+    pub fn bucket_of(value: u64) -> u16 {
+        if value < SUB_BUCKETS {
+            return u16::try_from(value).unwrap_or(u16::MAX);
+        }
+        let doubling = value.ilog2() - SUB_BUCKETS.ilog2();
+        let bucket = u64::from(doubling + 1) * SUB_BUCKETS + (value >> doubling) % SUB_BUCKETS;
+        u16::try_from(bucket).unwrap_or(u16::MAX)
+    }
+
     /// The greatest value that falls into a bucket. The kernel half's `histogram_bucket` is the
     /// inverse.
     #[must_use]
@@ -116,6 +127,16 @@ mod tests {
     /// What the kernel half does, written the slow way.
     fn bucket_of(value: u64) -> u16 {
         (0..544).find(|bucket| Buckets::upper_bound(*bucket) >= value).unwrap_or(543)
+    }
+
+    #[test]
+    fn the_bucket_of_a_value_is_the_one_that_holds_it() {
+        for value in (0..5_000).chain((4..37).flat_map(|n| [(1 << n) - 1, 1 << n, (1 << n) + 1])) {
+            if value < 1 << 37 {
+                assert_eq!(Buckets::bucket_of(value), bucket_of(value), "{value}");
+            }
+        }
+        assert_eq!(Buckets::upper_bound(Buckets::bucket_of(u64::MAX)), u64::MAX);
     }
 
     fn of(samples: &[u64]) -> Buckets {

@@ -13,11 +13,13 @@ mod condition;
 mod fault;
 mod load;
 mod meaning;
+mod measured;
 mod process;
 mod run;
 mod sched;
 mod signal;
 mod tcp;
+pub mod tcp_names;
 mod watch;
 mod window;
 
@@ -29,7 +31,8 @@ pub use fault::{
 pub use load::{
     LedgerRead, LedgerRows, LoadFinished, LoadSecond, OrderOutcome, Outcome, StoredRow,
 };
-pub use meaning::{MEANINGS, Meaning, MeasureKind, MeasureUnit, meaning};
+pub use meaning::{MEANINGS, Meaning, MeasureKind, MeasureUnit, all_meanings, meaning};
+pub use measured::{cause_name, measured};
 pub use process::{ExitCause, ProcessExec, ProcessExit, ProcessSignal, SignalSender};
 pub use run::{
     Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,

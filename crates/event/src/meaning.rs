@@ -29,6 +29,8 @@ pub struct Meaning {
 pub enum MeasureUnit {
     /// Nanoseconds.
     Nanoseconds,
+    /// Microseconds: as the kernel itself measures round trips.
+    Microseconds,
     /// Bytes.
     Bytes,
     /// Whatever the figure's words say.
@@ -104,10 +106,16 @@ pub const MEANINGS: &[Meaning] = &[
     },
 ];
 
+/// Every figure that there is: those counted by window, and those that events of their own kinds
+/// are counted as ([`crate::measured`]).
+pub fn all_meanings() -> impl Iterator<Item = &'static Meaning> {
+    MEANINGS.iter().chain(crate::measured::OF_EVENTS)
+}
+
 /// What a figure means. None: a newer probe's.
 #[must_use]
 pub fn meaning(probe: &str, name: &str) -> Option<&'static Meaning> {
-    MEANINGS.iter().find(|meaning| meaning.probe == probe && meaning.name == name)
+    all_meanings().find(|meaning| meaning.probe == probe && meaning.name == name)
 }
 
 #[cfg(test)]
@@ -119,7 +127,7 @@ mod tests {
     #[test]
     fn each_figure_has_one_meaning_and_a_name_that_any_system_takes() {
         let mut names = BTreeSet::new();
-        for meaning in MEANINGS {
+        for meaning in all_meanings() {
             assert!(names.insert((meaning.probe, meaning.name)), "{} twice", meaning.name);
             for name in [&[meaning.probe, meaning.name], meaning.labels].concat() {
                 let is_safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

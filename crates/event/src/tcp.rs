@@ -147,6 +147,9 @@ pub struct TcpRtt {
     pub p99_us: u64,
     /// The greatest, microseconds.
     pub max_us: u64,
+    /// All of them together, microseconds; 0 where that was not kept.
+    #[serde(default)]
+    pub sum_us: u64,
     /// How many of which length, microseconds; empty where that was not kept.
     #[serde(default, skip_serializing_if = "Buckets::is_empty")]
     pub buckets: Buckets,

@@ -57,6 +57,14 @@ pub struct Distribution {
 }
 
 impl Distribution {
+    /// A single value.
+    #[must_use]
+    pub fn of(value: u64) -> Self {
+        let mut buckets = Buckets::default();
+        buckets.add(Buckets::bucket_of(value), 1);
+        Self { sum: value, max: value, buckets }
+    }
+
     /// How many.
     #[must_use]
     pub fn samples(&self) -> u64 {

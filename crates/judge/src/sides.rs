@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use temblor_event::Connection;
+use temblor_event::tcp_names::{peer, service};
 
 use crate::log::Log;
 
@@ -119,16 +120,4 @@ pub fn services(connection: &Connection) -> String {
 #[must_use]
 pub fn addresses(connection: &Connection) -> String {
     format!("{} → {}", connection.local, connection.remote)
-}
-
-/// Whose side it is.
-#[must_use]
-pub fn service(connection: &Connection) -> String {
-    connection.service.clone().unwrap_or_else(|| connection.local.ip().to_string())
-}
-
-/// Who is at the other end.
-#[must_use]
-pub fn peer(connection: &Connection) -> String {
-    connection.peer.clone().unwrap_or_else(|| connection.remote.ip().to_string())
 }

@@ -45,6 +45,7 @@ fn percentiles(unit: MeasureUnit, values: &Distribution) -> String {
 fn amount(unit: MeasureUnit, value: u64) -> String {
     match unit {
         MeasureUnit::Nanoseconds => length(value),
+        MeasureUnit::Microseconds => length(value.saturating_mul(1_000)),
         MeasureUnit::Bytes => human::bytes(value),
         MeasureUnit::Events => human::count(value),
     }
@@ -121,6 +122,7 @@ fn summed(of: &Meaning, reading: &Reading, window_ns: u64) -> String {
             let rate = match of.unit {
                 MeasureUnit::Events => human::rate(rate),
                 MeasureUnit::Nanoseconds => format!("{} a second", human::duration(rate / 1e9)),
+                MeasureUnit::Microseconds => format!("{} a second", human::duration(rate / 1e6)),
                 MeasureUnit::Bytes => format!("{}/s", human::number(rate)),
             };
             format!("{}, {rate}", amount(of.unit, *sum))

@@ -8,8 +8,7 @@ use super::{NOT_OBSERVED, Sources};
 use crate::human::{count, duration, moment};
 use crate::log::{At, seconds_between};
 use crate::result::ConnectionStory;
-use crate::sides::{peer, service};
-use crate::tcp_names::{errno_name, failure_name, kind_name};
+use crate::tcp_names::{errno_name, failure_name, kind_name, peer, service};
 
 /// Pairs of service and peer told of.
 const PAIRS_MAX: usize = 8;

@@ -6,7 +6,7 @@ use temblor_event::{Connection, TcpState};
 
 use super::{NOT_OBSERVED, Sources};
 use crate::human::count;
-use crate::sides::{peer, service};
+use crate::tcp_names::{peer, service};
 
 /// Lines told.
 const LINES_MAX: usize = 20;

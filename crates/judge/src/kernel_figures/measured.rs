@@ -116,12 +116,12 @@ fn values(meaning: &Meaning, key: &Key, phases: &BTreeMap<&str, ProbeWindow>) ->
         return vec![(format!("{name}, greatest"), base(meaning.unit), greatest)];
     }
     let unit = match meaning.unit {
-        MeasureUnit::Nanoseconds => FigureUnit::Seconds,
+        MeasureUnit::Nanoseconds | MeasureUnit::Microseconds => FigureUnit::Seconds,
         MeasureUnit::Bytes => FigureUnit::BytesPerSecond,
         MeasureUnit::Events => FigureUnit::PerSecond,
     };
     let name = match meaning.unit {
-        MeasureUnit::Nanoseconds => format!("{name}, a second"),
+        MeasureUnit::Nanoseconds | MeasureUnit::Microseconds => format!("{name}, a second"),
         _ => name,
     };
     vec![(name, unit, rate)]
@@ -129,7 +129,7 @@ fn values(meaning: &Meaning, key: &Key, phases: &BTreeMap<&str, ProbeWindow>) ->
 
 fn base(unit: MeasureUnit) -> FigureUnit {
     match unit {
-        MeasureUnit::Nanoseconds => FigureUnit::Seconds,
+        MeasureUnit::Nanoseconds | MeasureUnit::Microseconds => FigureUnit::Seconds,
         MeasureUnit::Bytes => FigureUnit::Bytes,
         MeasureUnit::Events => FigureUnit::Number,
     }
@@ -138,6 +138,7 @@ fn base(unit: MeasureUnit) -> FigureUnit {
 fn in_base(unit: MeasureUnit, value: u64) -> f64 {
     match unit {
         MeasureUnit::Nanoseconds => seconds(value),
+        MeasureUnit::Microseconds => seconds(value.saturating_mul(1_000)),
         MeasureUnit::Bytes | MeasureUnit::Events => as_f64(value),
     }
 }

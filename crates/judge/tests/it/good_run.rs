@@ -379,6 +379,7 @@ fn tcp() -> Vec<Event> {
             p50_us: 40 + t_ms / 5_000,
             p99_us: 90,
             max_us: 120,
+            sum_us: 0,
             buckets: Buckets::default(),
         };
         events.push(Event::at(ms(t_ms), rtt));

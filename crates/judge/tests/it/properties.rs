@@ -201,7 +201,8 @@ fn tcp_body() -> impl Strategy<Value = Body> {
         (name(), number(), number()).prop_map(|(service, window_ns, samples)| {
             let (p50_us, p99_us, max_us) = (samples, samples, samples);
             let (peer, buckets) = (service.clone(), Buckets::default());
-            TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us, buckets }.into()
+            TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us, sum_us: 0, buckets }
+                .into()
         }),
     ]
 }

@@ -87,6 +87,7 @@ int tcp_rtt(__u64 *ctx)
 	barrier_var(bucket);
 	if (bucket < RTT_BUCKETS)
 		histogram->buckets[bucket]++;
+	histogram->sum_us += us;
 	window = rtt_window;
 	if (histogram->window[window & 1] != window) {
 		histogram->window[window & 1] = window;

@@ -9,10 +9,25 @@ use super::decode::address;
 use super::skeleton::{rtt_histogram, rtt_key};
 use crate::histogram::grown;
 
+/// What was read of a pair when the last window closed.
+#[derive(Debug, Default)]
+struct Before {
+    counts: Vec<u32>,
+    sum_us: u64,
+}
+
+/// What a window has of a pair.
+#[derive(Default)]
+struct Pair {
+    buckets: Buckets,
+    max_us: u64,
+    sum_us: u64,
+}
+
 /// Takes differences between readings of counters that never go back.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    before: HashMap<(u32, u32, [u8; 16]), Vec<u32>>,
+    before: HashMap<(u32, u32, [u8; 16]), Before>,
 }
 
 impl Windows {
@@ -25,27 +40,40 @@ impl Windows {
         readings: &[(rtt_key, Vec<rtt_histogram>)],
         attribution: &Attribution,
     ) -> Vec<TcpRtt> {
-        let mut pairs: BTreeMap<(String, String), (Buckets, u64)> = BTreeMap::new();
+        let mut pairs: BTreeMap<(String, String), Pair> = BTreeMap::new();
         for (key, histograms) in readings {
             let Some(remote) = address(key.family, &key.remote) else { continue };
             let Some(service) = attribution.service(key.netns) else { continue };
             let peer = attribution.peer(remote).map_or_else(|| remote.to_string(), str::to_owned);
-            let (buckets, max) = pairs.entry((service.to_owned(), peer)).or_default();
+            let pair = pairs.entry((service.to_owned(), peer)).or_default();
             let before = self.before.entry((key.netns, key.family, key.remote)).or_default();
-            buckets.merge(&grown(before, sum(histograms)));
-            *max = (*max).max(max_us(histograms, window));
+            pair.buckets.merge(&grown(&mut before.counts, sum(histograms)));
+            pair.max_us = pair.max_us.max(max_us(histograms, window));
+            let sum_us = histograms.iter().fold(0_u64, |sum, one| sum.wrapping_add(one.sum_us));
+            pair.sum_us += sum_us.wrapping_sub(before.sum_us);
+            before.sum_us = sum_us;
         }
         pairs
             .into_iter()
-            .filter(|(_, (buckets, _))| !buckets.is_empty())
-            .map(|((service, peer), (buckets, max_us))| {
+            .filter(|(_, pair)| !pair.buckets.is_empty())
+            .map(|((service, peer), Pair { buckets, max_us, sum_us })| {
                 let p50_us = buckets.percentile_up_to(max_us, 50);
                 let p99_us = buckets.percentile_up_to(max_us, 99);
                 // A sample that lands while the reader turns the page is counted in one window
                 // and its maximum in the next.
                 let max_us = max_us.max(p99_us);
                 let samples = buckets.samples();
-                TcpRtt { service, peer, window_ns, samples, p50_us, p99_us, max_us, buckets }
+                TcpRtt {
+                    service,
+                    peer,
+                    window_ns,
+                    samples,
+                    p50_us,
+                    p99_us,
+                    max_us,
+                    sum_us,
+                    buckets,
+                }
             })
             .collect()
     }
@@ -86,6 +114,7 @@ mod tests {
         };
         let mut reading = rtt_histogram::default();
         reading.buckets[7] = 3;
+        reading.sum_us = 21;
         reading.window = [2, 1];
         reading.max_us = [9, 7];
         let readings = [(key(1), vec![reading, reading]), (key(2), vec![reading])];
@@ -94,6 +123,7 @@ mod tests {
         let first = windows.close(1, 1_000, &readings, &attribution);
         assert_eq!(first.len(), 1);
         assert_eq!((first[0].samples, first[0].p50_us, first[0].max_us), (9, 7, 7));
+        assert_eq!(first[0].sum_us, 63);
         assert_eq!((first[0].service.as_str(), first[0].peer.as_str()), ("api", "db"));
         assert_eq!(windows.close(2, 1_000, &readings, &attribution), []);
     }

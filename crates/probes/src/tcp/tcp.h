@@ -64,6 +64,7 @@ struct rtt_key {
 
 struct rtt_histogram {
 	/* Never reset: the reader takes differences, so that no sample falls between two reads. */
+	__u64 sum_us;
 	__u32 buckets[RTT_BUCKETS];
 	/* The greatest value of the even and of the odd window, and which windows those are. */
 	__u32 window[2];

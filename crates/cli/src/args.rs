@@ -131,6 +131,10 @@ pub(crate) struct Trace {
     /// The containers of a compose service
     #[arg(long, value_name = "SERVICE", group = "targets")]
     pub(crate) compose: Vec<String>,
+    /// What each probe may cost, as a share of all processors; over it, it sees a sample, then
+    /// nothing, and says so [default: 1%]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) budget: Option<String>,
     /// How long, at most 24h [default: until Ctrl-C, which sums up]
     #[arg(long = "for", value_name = "DURATION")]
     pub(crate) lasting: Option<String>,

@@ -46,7 +46,7 @@ pub use tcp::{
 };
 pub use watch::{
     CheckResult, Cost, CounterRead, CounterUnread, CounterWhen, Gauge, Hook, ProbeCost, ProbeLost,
-    ProbeStatus, ProgramCost,
+    ProbeShed, ProbeStatus, ProgramCost,
 };
 pub use window::{Distribution, Measure, ProbeWindow, Reading};
 
@@ -145,6 +145,8 @@ bodies! {
     ProbeStatus(ProbeStatus) = "probe.status",
     /// A probe lost events.
     ProbeLost(ProbeLost) = "probe.lost",
+    /// A probe does less from now on, because it cost too much.
+    ProbeShed(ProbeShed) = "probe.shed",
     /// What a probe counted of a target over a window.
     ProbeWindow(ProbeWindow) = "probe.window",
     /// What a probe's programs cost.

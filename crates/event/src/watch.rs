@@ -109,6 +109,37 @@ pub struct ProbeCost {
     pub programs: Vec<ProgramCost>,
     /// Events that reached user space.
     pub events: u64,
+    /// What the kernel counts for a run of an empty program on this machine, nanoseconds: so much
+    /// of each run's time is the counting itself. None: it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor_ns: Option<u64>,
+    /// Memory of the kernel's that the probe's maps hold, bytes, by the kernel's own account.
+    #[serde(default)]
+    pub map_bytes: u64,
+}
+
+impl ProbeCost {
+    /// What the programs took, without what the counting took, nanoseconds.
+    #[must_use]
+    pub fn net_ns(&self) -> u64 {
+        let floor_ns = self.floor_ns.unwrap_or(0);
+        self.programs.iter().fold(0, |sum, program| sum.saturating_add(program.net_ns(floor_ns)))
+    }
+}
+
+/// A probe cost more than it may, and does less from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeShed {
+    /// The probe.
+    pub probe: String,
+    /// What it cost before, as a share of the machine's processors.
+    pub cost_share: f64,
+    /// What it may cost.
+    pub budget_share: f64,
+    /// What it does from now on: `round trips of one packet in 8`, `nothing: it is off`.
+    pub now: String,
+    /// It is off: what it would have seen from now on is missing.
+    pub off: bool,
 }
 
 /// One eBPF program's run statistics, from the kernel.
@@ -120,6 +151,14 @@ pub struct ProgramCost {
     pub runs: u64,
     /// How long it ran in all, nanoseconds, as the kernel counts it.
     pub run_ns: u64,
+}
+
+impl ProgramCost {
+    /// How long it ran, without what the counting took, nanoseconds.
+    #[must_use]
+    pub fn net_ns(&self, floor_ns: u64) -> u64 {
+        self.run_ns.saturating_sub(self.runs.saturating_mul(floor_ns))
+    }
 }
 
 /// What the instrument itself cost, from its first event to this one.

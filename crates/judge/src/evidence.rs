@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use temblor_event::{ProbeCost, ProbeShed};
+
+use crate::human::{moment, percent};
 use crate::kernel_figures;
 use crate::log::{Log, seconds};
 use crate::phases::Window;
@@ -29,18 +32,22 @@ pub(crate) fn evidence(
 
 /// Processor time, memory and lost events.
 pub(crate) fn cost(log: &Log<'_>, probes: &[ProbeResult]) -> CostResult {
+    // Each reading covers the whole run: a probe's last one counts.
+    let by_probe: BTreeMap<&str, &ProbeCost> =
+        log.probe_cost.iter().map(|cost| (&*cost.get().probe, cost.get())).collect();
+    let sum = |of: fn(&ProbeCost) -> u64| {
+        by_probe.values().fold(0_u64, |sum, cost| sum.saturating_add(of(cost)))
+    };
     let own = log.costs.last();
     let cpu_seconds = own.map(|cost| seconds(cost.user_ns.saturating_add(cost.system_ns)));
-    let bpf_ns = probes
-        .iter()
-        .flat_map(|probe| &probe.programs)
-        .fold(0_u64, |sum, program| sum.saturating_add(program.run_ns));
     let cpu_share = own.zip(cpu_seconds).and_then(|(cost, cpu_seconds)| {
         let available = seconds(cost.wall_ns) * f64::from(log.started.host.cpus);
         (available > 0.0).then(|| cpu_seconds / available)
     });
     CostResult {
-        bpf_seconds: (!log.probe_cost.is_empty()).then(|| seconds(bpf_ns)),
+        bpf_seconds: (!by_probe.is_empty()).then(|| seconds(sum(ProbeCost::net_ns))),
+        bpf_floor_ns: by_probe.values().find_map(|cost| cost.floor_ns),
+        map_bytes: (!by_probe.is_empty()).then(|| sum(|cost| cost.map_bytes)),
         cpu_seconds,
         cpu_share,
         memory_bytes_max: own.map(|cost| cost.memory_bytes_max),
@@ -63,6 +70,13 @@ fn probes(log: &Log<'_>) -> Vec<ProbeResult> {
         let probe = all.entry(name).or_insert_with(|| blank(name));
         probe.hooks.clone_from(&status.hooks);
         probe.unseen.clone_from(&status.unseen);
+    }
+    for shed in &log.probe_shed {
+        let name = &shed.get().probe;
+        let probe = all.entry(name).or_insert_with(|| blank(name));
+        let since = moment(log.t_seconds(shed.t_ns));
+        let what = if shed.off { "everything" } else { "all but a sample" };
+        probe.unseen.push(format!("{what} from {since} on: {}", shed_line(shed.get())));
     }
     for lost in &log.probe_lost {
         let name = &lost.get().probe;
@@ -101,4 +115,16 @@ fn tcp(log: &Log<'_>, windows: &[Window<'_>]) -> Vec<TcpPeerFigures> {
         figures.p99_us_max = figures.p99_us_max.max(rtt.p99_us);
     }
     table.rows().cloned().collect()
+}
+
+/// What a probe does from now on, and why it does not do more.
+#[must_use]
+pub fn shed_line(shed: &ProbeShed) -> String {
+    format!(
+        "the {} probe took {} of the processors, more than the {} it may: from now on it sees {}",
+        shed.probe,
+        percent(shed.cost_share),
+        percent(shed.budget_share),
+        shed.now
+    )
 }

@@ -46,6 +46,7 @@ use crate::services::Services;
 use crate::sides::Sides;
 
 pub use doses::{dose_figure, verdict_words};
+pub use evidence::shed_line;
 pub use result::{
     Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, Evidence,
     ExpectationResult, ExperimentName, FaultResult, FigureUnit, GaugeFigures, KernelFigure,

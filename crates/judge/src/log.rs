@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
-    LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeStatus,
-    ProbeWindow, ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded, RunStarted,
-    SchedWindow, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeShed,
+    ProbeStatus, ProbeWindow, ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded,
+    RunStarted, SchedWindow, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt,
+    TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -82,6 +83,7 @@ pub(crate) struct Log<'a> {
     pub(crate) counters_unread: Vec<At<'a, CounterUnread>>,
     pub(crate) probe_status: Vec<At<'a, ProbeStatus>>,
     pub(crate) probe_lost: Vec<At<'a, ProbeLost>>,
+    pub(crate) probe_shed: Vec<At<'a, ProbeShed>>,
     pub(crate) probe_cost: Vec<At<'a, ProbeCost>>,
     pub(crate) costs: Vec<At<'a, Cost>>,
     pub(crate) states: Vec<At<'a, TcpStateChange>>,
@@ -200,6 +202,7 @@ impl<'a> Log<'a> {
             counters_unread: Vec::new(),
             probe_status: Vec::new(),
             probe_lost: Vec::new(),
+            probe_shed: Vec::new(),
             probe_cost: Vec::new(),
             costs: Vec::new(),
             states: Vec::new(),
@@ -242,6 +245,7 @@ impl<'a> Log<'a> {
             Body::CounterUnread(what) => self.counters_unread.push(At { t_ns, what }),
             Body::ProbeStatus(what) => self.probe_status.push(At { t_ns, what }),
             Body::ProbeLost(what) => self.probe_lost.push(At { t_ns, what }),
+            Body::ProbeShed(what) => self.probe_shed.push(At { t_ns, what }),
             Body::ProbeCost(what) => self.probe_cost.push(At { t_ns, what }),
             Body::Cost(what) => self.costs.push(At { t_ns, what }),
             Body::TcpState(what) => self.states.push(At { t_ns, what }),

@@ -516,8 +516,14 @@ pub struct CrossCheck {
 /// What the instrument itself cost.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CostResult {
-    /// Processor time of the eBPF programs, seconds, as the kernel counts it.
+    /// Processor time of the eBPF programs, seconds, as the kernel counts it, without what the
+    /// counting itself takes.
     pub bpf_seconds: Option<f64>,
+    /// What of a program's every run is the counting, nanoseconds: the run time that the kernel
+    /// counts for an empty program. Null: it was not measured, and nothing was taken off.
+    pub bpf_floor_ns: Option<u64>,
+    /// Memory of the kernel's that the probes' maps hold, bytes, by the kernel's own account.
+    pub map_bytes: Option<u64>,
     /// Processor time of this program in user mode and in the kernel, load generation included,
     /// seconds.
     pub cpu_seconds: Option<f64>,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::detection::{Sign, check_says, check_source};
+use crate::evidence::shed_line;
 use crate::faults::reverted;
 use crate::human::{count, counted, duration, number, percent};
 use crate::log::{Log, seconds_between};
@@ -129,7 +130,10 @@ fn troubles(log: &Log<'_>) -> Vec<TimelineEntry> {
     let run = |t_ns, what: String| entry(log, t_ns, TimelineKind::Run, "run", what);
     let aborted = log.aborted.iter().map(|a| run(a.t_ns, format!("aborted: {}", a.why)));
     let left = log.left_behind.iter().map(|l| run(l.t_ns, format!("left behind: {}", l.what)));
-    aborted.chain(left).collect()
+    let shed = log.probe_shed.iter().map(|shed| {
+        entry(log, shed.t_ns, TimelineKind::Kernel, "the probe's own cost", shed_line(shed.get()))
+    });
+    aborted.chain(left).chain(shed).collect()
 }
 
 fn faults(from: &Sources<'_>) -> Vec<TimelineEntry> {

@@ -82,7 +82,10 @@ fn seconds(text: &str, number: &str, scale: f64) -> Result<Duration, String> {
 }
 
 /// Reads `12.5%` as a share, 0 to 1.
-pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+///
+/// # Errors
+/// It is no percentage of 0 to 100, in words for whoever wrote it.
+pub fn parse_share(text: &str) -> Result<f64, String> {
     parse_bound(text.trim(), Unit::Ratio)
 }
 

@@ -146,6 +146,15 @@ pub(crate) fn program_run(name: &str, program: BorrowedFd<'_>) -> io::Result<Run
     })
 }
 
+/// Memory that a map holds, bytes, by the kernel's own account (exact since Linux 6.4, the values'
+/// size before).
+pub(crate) fn map_bytes(map: BorrowedFd<'_>) -> io::Result<u64> {
+    let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
+    let bytes = told.lines().find_map(|line| line.strip_prefix("memlock:"));
+    let bytes = bytes.and_then(|bytes| bytes.trim().parse().ok());
+    bytes.ok_or_else(|| io::Error::other("the kernel does not say what the map holds"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

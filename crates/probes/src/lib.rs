@@ -8,7 +8,9 @@
 //! What this crate does not know: experiments, faults, the lab. It is told which network
 //! namespaces to watch and what to call the addresses it meets.
 
+mod budget;
 mod error;
+mod floor;
 mod histogram;
 mod kernel;
 mod object;
@@ -23,6 +25,7 @@ pub mod tcp;
 mod tracepoints;
 mod window;
 
+pub use budget::Budget;
 pub use error::Error;
 pub use probe::{Probe, Running};
 

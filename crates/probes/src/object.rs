@@ -8,6 +8,7 @@ use libbpf_rs::{
 use temblor_event::ProbeCost;
 
 use crate::Error;
+use crate::floor::floor_ns;
 use crate::kernel::{self, log_libbpf};
 use crate::plain::{Plain, as_bytes, from_bytes, from_section};
 
@@ -20,6 +21,8 @@ pub(crate) struct Loaded {
     links: Vec<Link>,
     object: Object,
     probe: &'static str,
+    /// Maps whose memory is not its own: another object's, and those that were not made.
+    not_own: Vec<&'static str>,
     /// The kernel counts run time for as long as this is open.
     run_time: Option<OwnedFd>,
 }
@@ -74,7 +77,9 @@ impl Loaded {
         let object = open.load().map_err(|source| {
             Error::kernel(format!("load the {probe} probe's programs"), source)
         })?;
-        Ok(Self { links: Vec::new(), object, probe, run_time: None })
+        let shared = how.shared.iter().map(|(name, _)| name);
+        let not_own = shared.chain(how.without).copied().collect();
+        Ok(Self { links: Vec::new(), object, probe, not_own, run_time: None })
     }
 
     /// Attaches every program that was loaded, except these, and has the kernel count what they
@@ -92,13 +97,17 @@ impl Loaded {
 
     /// Attaches one program for as long as the link is kept.
     pub(crate) fn attach(&self, name: &'static str) -> Result<Link, Error> {
-        let program = self.object.progs_mut().find(|program| program.name() == name);
-        attach(&program.ok_or(Error::Incomplete { probe: self.probe, part: name })?)
+        attach(&self.program(name)?)
     }
 
     /// Takes every program off; the maps stay readable.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
+    }
+
+    pub(crate) fn program(&self, name: &'static str) -> Result<ProgramMut<'_>, Error> {
+        let found = self.object.progs_mut().find(|program| program.name() == name);
+        found.ok_or(Error::Incomplete { probe: self.probe, part: name })
     }
 
     pub(crate) fn map(&self, name: &'static str) -> Result<Map<'_>, Error> {
@@ -174,7 +183,35 @@ impl Loaded {
     /// The same, as the run's account has it.
     pub(crate) fn cost(&self, events: u64) -> Result<ProbeCost, Error> {
         let programs = self.runs()?.into_iter().map(|run| run.cost).collect();
-        Ok(ProbeCost { probe: self.probe.into(), programs, events })
+        let map_bytes = self.map_bytes()?;
+        Ok(ProbeCost {
+            probe: self.probe.into(),
+            programs,
+            events,
+            floor_ns: floor_ns(),
+            map_bytes,
+        })
+    }
+
+    /// What the programs have taken so far, without what the counting takes, nanoseconds.
+    pub(crate) fn spent_ns(&self) -> Result<u64, Error> {
+        let floor_ns = floor_ns().unwrap_or(0);
+        Ok(self.runs()?.iter().map(|run| run.cost.net_ns(floor_ns)).sum())
+    }
+
+    /// Memory of the kernel's that its maps hold, as the kernel accounts for it.
+    fn map_bytes(&self) -> Result<u64, Error> {
+        let own = |map: &Map<'_>| self.not_own.iter().all(|name| map.name() != *name);
+        self.object
+            .maps()
+            .filter(own)
+            .map(|map| {
+                kernel::map_bytes(map.as_fd()).map_err(|source| Error::System {
+                    doing: format!("read how much memory {} holds", map.name().to_string_lossy()),
+                    source,
+                })
+            })
+            .sum()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use temblor_event::{Event, ProbeCost, ProbeStatus};
 
 use crate::Error;
+use crate::budget::{Budget, Keeper};
 
 /// The longest that [`Running::stop`] waits for the thread to look up.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
@@ -23,6 +24,24 @@ pub trait Probe: Send {
     /// # Errors
     /// The kernel's buffers can no longer be read.
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error>;
+
+    /// What its programs have cost so far, without what counting that costs, nanoseconds.
+    ///
+    /// # Errors
+    /// The kernel's counts cannot be read.
+    fn spent_ns(&self) -> Result<u64, Error>;
+
+    /// Does less from now on, because it costs too much, and says what: a sample instead of
+    /// everything. None: there is nothing left to do without.
+    ///
+    /// # Errors
+    /// The kernel half could not be told.
+    fn shed(&mut self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    /// Takes its programs off. What they have counted can still be handed on.
+    fn take_off(&mut self);
 
     /// Takes the probe off, hands on everything that is still in the kernel, and says what it
     /// cost.
@@ -42,12 +61,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Goes on polling on a new thread.
+    /// Goes on polling on a new thread, and holds the probe to its budget.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start(
         probe: Box<dyn Probe>,
+        budget: Budget,
         sink: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, Error> {
         let status = probe.status();
@@ -55,7 +75,7 @@ impl Running {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(format!("probe-{}", status.probe))
-            .spawn(move || run(probe, sink, &stopped))
+            .spawn(move || run(probe, budget, sink, &stopped))
             .map_err(|source| Error::System {
                 doing: format!("start the thread of the {} probe", status.probe),
                 source,
@@ -94,11 +114,14 @@ impl Drop for Running {
 
 fn run(
     mut probe: Box<dyn Probe>,
+    budget: Budget,
     mut sink: impl FnMut(Event),
     stop: &AtomicBool,
 ) -> Result<ProbeCost, Error> {
+    let mut keeper = Keeper::new(budget);
     while !stop.load(Ordering::Acquire) {
         probe.poll(LOOK_UP_EVERY, &mut sink)?;
+        keeper.look(&mut *probe, &mut sink)?;
     }
     probe.finish(&mut sink)
 }

@@ -38,6 +38,7 @@ pub use machine::{capabilities, check_machine};
 pub use progress::{Standing, Update};
 pub use run::{Out, Settings, UndoSettings, run};
 pub use stop::Stop;
+pub use temblor_probes::Budget;
 pub use trace::{Sought, TraceSettings, trace};
 
 /// Every change that a run of this experiment would make on this machine, with its undo. Changes

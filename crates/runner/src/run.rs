@@ -16,7 +16,7 @@ use temblor_faults::undo::Guard;
 use temblor_lab::{Options as LabOptions, State as LabState};
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
-use temblor_probes::{Probe, Running as RunningProbe};
+use temblor_probes::{Budget, Probe, Running as RunningProbe};
 use temblor_runs::{RunError, Writer};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -478,7 +478,8 @@ impl Run<'_> {
             let name = status.probe.clone();
             self.recorder.record(Event::now(status));
             let recorder = self.recorder.clone();
-            match RunningProbe::start(probe, move |event| recorder.record(event)) {
+            match RunningProbe::start(probe, Budget::default(), move |event| recorder.record(event))
+            {
                 Ok(running) => Some(running),
                 Err(error) => {
                     let why = format!("the {name} probe could not be read: {error}");

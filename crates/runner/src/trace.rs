@@ -9,7 +9,7 @@ use temblor_event::{Cost, Event, TargetSeen, clock};
 use temblor_host::target::Target;
 use temblor_lab::State as LabState;
 use temblor_plan::Find;
-use temblor_probes::Running;
+use temblor_probes::{Budget, Running};
 
 use crate::error::RunnerError;
 use crate::probe::{self, Probes};
@@ -40,6 +40,8 @@ pub struct TraceSettings {
     pub targets: Vec<Sought>,
     /// The lab, where one is up: its services can be targets, and its addresses have names.
     pub lab: Option<LabState>,
+    /// What each probe may cost before it sees less.
+    pub budget: Budget,
     /// None: until it is stopped.
     pub length: Option<Duration>,
     /// Ends it early.
@@ -69,7 +71,7 @@ pub fn trace(settings: &TraceSettings, tell: &mut dyn FnMut(Event)) -> Result<()
         tell(Event::now(probe.status()));
         let to = to.clone();
         // Nobody reads any more only once everything has been told.
-        let running = Running::start(probe, move |event| drop(to.send(event)));
+        let running = Running::start(probe, settings.budget, move |event| drop(to.send(event)));
         reading.push(
             running
                 .map_err(|error| RunnerError::failed("a probe could not be read")(error.into()))?,

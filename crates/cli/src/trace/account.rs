@@ -192,13 +192,14 @@ impl Account {
             page.row(name, &format!("{} lost", human::count(*lost)));
         }
         if let Some(own) = &self.own {
-            let bpf_ns: u64 =
-                self.costs.iter().flat_map(|cost| &cost.programs).map(|one| one.run_ns).sum();
+            let bpf_ns: u64 = self.costs.iter().map(ProbeCost::net_ns).sum();
             page.row(
                 "in all",
                 &format!(
-                    "eBPF {} of one processor, this program {}, {} of memory, over {}",
+                    "eBPF {} of one processor and {} of maps, this program {} and {} of memory, \
+                     over {}",
                     share(bpf_ns, own.wall_ns),
+                    human::bytes(self.costs.iter().map(|cost| cost.map_bytes).sum()),
                     share(own.user_ns.saturating_add(own.system_ns), own.wall_ns),
                     human::bytes(own.memory_bytes_max),
                     length(own.wall_ns)

@@ -15,8 +15,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use temblor_event::{Body, Event, clock};
-use temblor_plan::{Find, PROBES, parse_duration};
-use temblor_runner::{Sought, Stop, TraceSettings};
+use temblor_plan::{Find, PROBES, parse_duration, parse_share};
+use temblor_runner::{Budget, Sought, Stop, TraceSettings};
 
 use self::account::Account;
 use self::words::words;
@@ -36,6 +36,7 @@ const WIDTH: usize = 80;
 /// Watches until the time is over, or somebody ends it, and sums up.
 pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     let probes = probes(&args.probes)?;
+    let budget = args.budget.as_deref().map(budget).transpose()?.unwrap_or_default();
     let length = args.lasting.as_deref().map(length).transpose()?;
     need_root()?;
     let options = temblor_lab::Options::from_env().map_err(Failure::from);
@@ -46,7 +47,7 @@ pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     let quiet = Arc::new(AtomicBool::new(false));
     end_on_signals(&stop, &quiet)?;
     end_when_nobody_reads(&stop, &quiet)?;
-    let settings = TraceSettings { probes, targets: sought(args), lab, length, stop };
+    let settings = TraceSettings { probes, targets: sought(args), lab, budget, length, stop };
     let mut shown = Shown { json: args.json, ..Shown::default() };
     let traced = temblor_runner::trace(&settings, &mut |event| shown.show(&event));
     if !args.json && traced.is_ok() && !quiet.load(Ordering::Acquire) {
@@ -68,6 +69,14 @@ fn probes(asked: &[String]) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(probes)
+}
+
+fn budget(text: &str) -> Result<Budget, Failure> {
+    let share = parse_share(text).map_err(|why| input(format!("--budget {text}: {why}")))?;
+    if share <= 0.0 {
+        return Err(input(format!("--budget {text}: give more than 0%")));
+    }
+    Ok(Budget::share(share))
 }
 
 fn length(text: &str) -> Result<Duration, Failure> {

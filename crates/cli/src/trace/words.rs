@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use temblor_event::{Body, Connection, SchedWindow, TcpRtt};
-use temblor_judge::{human, process_exit_line, process_signal_line, tcp_names};
+use temblor_judge::{human, process_exit_line, process_signal_line, shed_line, tcp_names};
 
 /// A line's parts: which probe, whose, and what happened. None: it is for the summary only.
 pub(super) fn words(body: &Body) -> Option<(String, String)> {
@@ -38,6 +38,7 @@ pub(super) fn words(body: &Body) -> Option<(String, String)> {
         }
         Body::ProcessExit(exit) => told("process", &exit.service, process_exit_line(exit)),
         Body::ProcessSignal(sent) => told("process", &sent.service, process_signal_line(sent)),
+        Body::ProbeShed(shed) => told(&shed.probe, "", shed_line(shed)),
         Body::ProbeLost(lost) => told(&lost.probe, "", human::counted(lost.events, "events lost")),
         Body::TargetSeen(_) | Body::ProbeStatus(_) | Body::ProbeCost(_) | Body::Cost(_) => None,
         // What has no words yet is not kept back.

@@ -1,6 +1,6 @@
 //! Timeline, TCP evidence, cross-checks, cost and series.
 
-use temblor_event::{Body, CounterWhen, Event, Outcome, ProbeLost, TcpState};
+use temblor_event::{Body, CounterWhen, Event, Outcome, ProbeLost, ProbeShed, TcpState};
 use temblor_judge::{TimelineEntry, TimelineKind};
 
 use crate::good_run::{
@@ -262,4 +262,37 @@ fn a_socket_that_only_listens_has_no_row() {
     listening.remote = "0.0.0.0:0".parse().unwrap();
     events.push(state(5_000, listening, TcpState::Close, TcpState::Listen, 0));
     assert_eq!(rows(&events), before);
+}
+
+#[test]
+fn what_the_counting_takes_is_not_the_programs_cost() {
+    let mut events = good_run();
+    for event in &mut events {
+        if let Body::ProbeCost(cost) = &mut event.body {
+            // Six runs of which each is a tenth of a millisecond of counting.
+            cost.floor_ns = Some(100_000);
+        }
+    }
+    let cost = judged(&events).result.cost;
+    assert_eq!((cost.bpf_seconds, cost.bpf_floor_ns), (Some(0.001_4), Some(100_000)));
+    assert_eq!(cost.map_bytes, Some(4096));
+}
+
+#[test]
+fn a_probe_that_was_too_dear_says_so_in_the_timeline_and_beside_what_it_did_not_see() {
+    let mut events = good_run();
+    let shed = ProbeShed {
+        probe: "tcp".to_owned(),
+        cost_share: 0.021,
+        budget_share: 0.01,
+        now: "nothing: it is off".to_owned(),
+        off: true,
+    };
+    events.push(Event::at(ms(120_000), shed));
+    let result = judged(&events).result;
+    let line = "the tcp probe took 2.1% of the processors, more than the 1% it may: from now on it \
+                sees nothing: it is off";
+    assert!(result.timeline.iter().any(|entry| entry.what == line), "{:#?}", result.timeline);
+    let unseen = &result.evidence.probes[0].unseen;
+    assert!(unseen.iter().any(|one| one.starts_with("everything from ") && one.ends_with(line)));
 }

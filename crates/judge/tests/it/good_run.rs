@@ -215,6 +215,8 @@ fn targets_and_probes() -> Vec<Event> {
                 probe: "tcp".to_owned(),
                 programs: vec![ProgramCost { program: "state".to_owned(), runs: 6, run_ns: ms(2) }],
                 events: 9,
+                floor_ns: None,
+                map_bytes: 4096,
             },
         ),
         Event::at(

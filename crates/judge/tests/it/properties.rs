@@ -138,7 +138,14 @@ fn run_body() -> impl Strategy<Value = Body> {
         (name(), number()).prop_map(|(probe, events)| ProbeLost { probe, events }.into()),
         (name(), number()).prop_map(|(probe, run_ns)| {
             let program = ProgramCost { program: "p".to_owned(), runs: 1, run_ns };
-            ProbeCost { probe, programs: vec![program.clone(), program], events: 1 }.into()
+            ProbeCost {
+                probe,
+                programs: vec![program.clone(), program],
+                events: 1,
+                floor_ns: Some(31),
+                map_bytes: 1,
+            }
+            .into()
         }),
         [number(), number(), number(), number()].prop_map(
             |[user_ns, system_ns, memory, wall_ns]| {

@@ -244,6 +244,14 @@ impl Probe for ProcessProbe {
         Ok(())
     }
 
+    fn spent_ns(&self) -> Result<u64, Error> {
+        self.loaded.spent_ns()
+    }
+
+    fn take_off(&mut self) {
+        self.loaded.detach();
+    }
+
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {
         self.loaded.detach();
         // Twice, for what waits for a second round.

@@ -19,6 +19,7 @@ use temblor_event::{Event, Hook, ProbeCost, ProbeStatus, SchedWindow};
 use temblor_host::{Capability, State};
 
 use self::throttling::Throttling;
+use crate::budget::Sampling;
 use crate::histogram::{Latencies, Reading};
 use crate::kernel::KernelTypes;
 use crate::object::{Loaded, Loading};
@@ -65,6 +66,7 @@ pub struct SchedProbe {
     loaded: Loaded,
     status: ProbeStatus,
     window: Window,
+    sampling: Sampling,
     of_targets: Vec<OfTarget>,
     losses: Losses,
     events: u64,
@@ -144,6 +146,7 @@ impl SchedProbe {
                 shared: &[(MEMBERS, members)],
             })
         })??;
+        let sampling = Sampling::begin(&loaded, "waits of one thread in", 1)?;
         loaded.attach_all(&[])?;
         let of_targets = roster.targets().iter().map(|target| OfTarget {
             service: target.service.clone(),
@@ -169,6 +172,7 @@ impl SchedProbe {
             loaded,
             status: ProbeStatus { probe: NAME.into(), hooks, unseen },
             window: Window::first(),
+            sampling,
             of_targets,
             losses: Losses::of(NAME),
             events: 0,
@@ -232,6 +236,18 @@ impl Probe for SchedProbe {
 
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
         if self.window.wait(timeout) { self.close_window(sink) } else { Ok(()) }
+    }
+
+    fn spent_ns(&self) -> Result<u64, Error> {
+        self.loaded.spent_ns()
+    }
+
+    fn shed(&mut self) -> Result<Option<String>, Error> {
+        self.sampling.coarser(&self.loaded)
+    }
+
+    fn take_off(&mut self) {
+        self.loaded.detach();
     }
 
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {

@@ -24,6 +24,8 @@ const volatile struct sched_running layout_running = {};
 __u64 waits_lost = 0;
 /* Which window the reader is in; apart from the counters, because the reader writes it. */
 __u32 window SEC(".data.window") = 1;
+/* The waits of threads whose numbers have none of these bits are counted. The reader writes it. */
+__u32 sample_mask SEC(".data.sampling") = 0;
 
 /* When a thread could run and did not. */
 struct waiting {
@@ -64,6 +66,8 @@ static __always_inline void begin_wait(struct task_struct *task, __u64 now)
 {
 	struct waiting *waiting;
 
+	if (task->pid & sample_mask)
+		return;
 	if (has_task_storage) {
 		waiting = bpf_task_storage_get(&waiting_by_task, task, NULL,
 					       BPF_LOCAL_STORAGE_GET_F_CREATE);

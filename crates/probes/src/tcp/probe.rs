@@ -13,6 +13,7 @@ use super::decode::decode;
 use super::hooks::{SEED, Support};
 use super::rtt::Windows;
 use super::skeleton::{OBJECT, bss, rodata, rtt_histogram, rtt_key};
+use crate::budget::Sampling;
 use crate::kernel;
 use crate::object::{Loaded, Loading};
 use crate::plain::from_bytes;
@@ -49,6 +50,7 @@ pub struct TcpProbe {
     attribution: Arc<Attribution>,
     status: ProbeStatus,
     windows: Windows,
+    sampling: Sampling,
     window: Window,
     losses: Losses,
     losses_of_round_trips: Losses,
@@ -75,6 +77,8 @@ impl TcpProbe {
         for inode in attribution.netns_inodes() {
             loaded.put("watched", &inode, &1_u8)?;
         }
+        let sampling =
+            Sampling::begin(&loaded, "round trips of one packet in", settings.rtt_sample_every)?;
         let attribution = Arc::new(attribution.clone());
         let known = Arc::clone(&attribution);
         let ring = Ring::of(&loaded, move |bytes| decode(bytes, &known))?;
@@ -97,6 +101,7 @@ impl TcpProbe {
             attribution,
             status,
             windows: Windows::default(),
+            sampling,
             window: Window::first(),
             losses: Losses::of(NAME),
             losses_of_round_trips: Losses::of(ROUND_TRIPS),
@@ -153,6 +158,18 @@ impl Probe for TcpProbe {
         Ok(())
     }
 
+    fn spent_ns(&self) -> Result<u64, Error> {
+        self.loaded.spent_ns()
+    }
+
+    fn shed(&mut self) -> Result<Option<String>, Error> {
+        self.sampling.coarser(&self.loaded)
+    }
+
+    fn take_off(&mut self) {
+        self.loaded.detach();
+    }
+
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {
         self.loaded.detach();
         self.poll(Duration::ZERO, sink)?;
@@ -173,7 +190,6 @@ pub(super) fn load(support: &Support, settings: &Settings) -> Result<Loaded, Err
             constants.has_cookie_helper = support.has_cookie_helper.into();
             constants.tick_ns = tick_ns;
             constants.pid_level = level;
-            constants.rtt_sample_mask = settings.rtt_sample_every.max(1).next_power_of_two() - 1;
         },
         sizes: &[(RECORDS, ring::size(settings.ring_bytes))],
         without: &[],

@@ -8,8 +8,9 @@
 
 #define RTT_PAIRS_MAX 1024
 
-/* A sample is taken of the packets whose random number has none of these bits. */
-const volatile __u32 rtt_sample_mask = 0;
+/* A sample is taken of the packets whose random number has none of these bits. The reader writes
+ * it. */
+__u32 rtt_sample_mask SEC(".data.sampling") = 0;
 /* The kernel's stack is too small for this value. */
 const volatile struct rtt_histogram rtt_empty = {};
 
@@ -40,13 +41,13 @@ int tcp_rtt(__u64 *ctx)
 	struct socket_memory *memory;
 	struct rtt_key rtt_key = {};
 	struct tcp_sock *tp;
-	__u32 netns, us, bucket, window;
+	__u32 netns, us, bucket, window, mask = rtt_sample_mask;
 	__u64 key, mstamp;
 
 	netns = watched_netns((struct sock_common *)sk);
 	if (!netns)
 		return 0;
-	if (rtt_sample_mask && (bpf_get_prandom_u32() & rtt_sample_mask))
+	if (mask && (bpf_get_prandom_u32() & mask))
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)

@@ -11,7 +11,7 @@ use temblor_host::cgroup::{Cgroups, Group};
 use temblor_host::netns::Netns;
 use temblor_host::target::Target;
 use temblor_probes::roster::Roster;
-use temblor_probes::{Probe, Running};
+use temblor_probes::{Budget, Probe, Running};
 
 /// Longer than any single thing that is waited for here; a test that gets there has failed.
 const BOUND: Duration = Duration::from_secs(20);
@@ -149,11 +149,20 @@ impl Watch {
         targets: &[Target],
         attach: impl FnOnce(&Roster) -> Result<P, temblor_probes::Error>,
     ) -> Self {
+        // What is to be compared must not be a sample, however busy the machine is.
+        Self::start_within(Budget::share(1.0), targets, attach)
+    }
+
+    pub(crate) fn start_within<P: Probe + 'static>(
+        budget: Budget,
+        targets: &[Target],
+        attach: impl FnOnce(&Roster) -> Result<P, temblor_probes::Error>,
+    ) -> Self {
         let roster = Roster::of(targets).unwrap();
         let probe = attach(&roster).unwrap();
         let seen = Arc::<Seen>::default();
         let sink = Arc::clone(&seen);
-        let running = Running::start(Box::new(probe), move |event| {
+        let running = Running::start(Box::new(probe), budget, move |event| {
             sink.events.lock().unwrap().push(event);
             sink.more.notify_all();
         })

@@ -12,6 +12,7 @@
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
+mod dear;
 mod world;
 
 use temblor_event::Throttled;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use temblor_event::{Body, Event, ProbeCost, ProbeStatus, clock};
 use temblor_host::netns::Netns;
-use temblor_probes::Running;
 use temblor_probes::tcp::{Attribution, Settings, TcpProbe};
+use temblor_probes::{Budget, Running};
 
 pub(crate) const CLIENT: &str = "client";
 pub(crate) const SERVER: &str = "server";
@@ -163,7 +163,7 @@ impl Watch {
         let probe = TcpProbe::attach_with(attribution, &Settings::default()).unwrap();
         let seen = Arc::<Seen>::default();
         let sink = Arc::clone(&seen);
-        let running = Running::start(Box::new(probe), move |event| {
+        let running = Running::start(Box::new(probe), Budget::share(1.0), move |event| {
             sink.events.lock().unwrap().push(event);
             sink.more.notify_all();
         })

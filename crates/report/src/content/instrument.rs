@@ -95,7 +95,18 @@ pub(super) fn cost(result: &RunResult) -> Section {
     row(
         "processor time of the eBPF programs",
         Cell::maybe(cost.bpf_seconds, number::seconds),
-        "the kernel's run statistics of each program",
+        &match cost.bpf_floor_ns {
+            None => "the kernel's run statistics of each program".to_owned(),
+            Some(floor) => format!(
+                "the kernel's run statistics of each program, less {floor} ns a run: so much they \
+                 say of an empty one"
+            ),
+        },
+    );
+    row(
+        "memory of the probes' maps, in the kernel",
+        Cell::maybe(cost.map_bytes, number::bytes),
+        "the kernel's own account of each map (fdinfo)",
     );
     row(
         "processor time of this program, load generation included",

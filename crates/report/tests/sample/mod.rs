@@ -158,6 +158,8 @@ pub(crate) fn result() -> RunResult {
         ],
         cost: CostResult {
             bpf_seconds: Some(0.001_84),
+            bpf_floor_ns: Some(31),
+            map_bytes: Some(4_726_784),
             cpu_seconds: Some(9.71),
             cpu_share: Some(0.016_22),
             memory_bytes_max: Some(48_234_496),

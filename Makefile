@@ -60,8 +60,9 @@ lint: ## Formatting and lints, as strict as can be
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: setup ## Measure what putting each fault in place and undoing it costs
+bench: setup build ## Measure what putting each fault in place and undoing it costs, and what watching costs
 	$(CARGO) build --release -p temblor-faults --example bench_faults --example bench_shape
+	$(CARGO) build --release -p temblor-runner --example bench_probes
 	@missed=0; for bench in bench_faults bench_shape; do \
 		$(SUDO) $(TARGET_DIR)/release/examples/$$bench || missed=1; \
-	done; exit $$missed
+	done; SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/bench-probes.sh || missed=1; exit $$missed

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use temblor_event::{ProbeCost, ProbeShed};
 
+use crate::edges::edges;
 use crate::human::{moment, percent};
 use crate::kernel_figures;
 use crate::log::{Log, seconds};
@@ -27,6 +28,7 @@ pub(crate) fn evidence(
         tcp: tcp(log, windows),
         connections: stories,
         figures: kernel_figures::figures(log, windows),
+        edges: edges(log, windows),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn counted(n: u64, what: &str) -> String {
     /// Every noun that is counted.
     const ONE_OF: &[(&str, &str)] = &[
         ("connections", "connection"),
+        ("edges", "edge"),
         ("events", "event"),
         ("figures", "figure"),
         ("lives", "life"),

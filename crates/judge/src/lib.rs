@@ -11,6 +11,7 @@ mod answers;
 mod cross_checks;
 mod detection;
 mod doses;
+mod edges;
 mod evidence;
 mod expectations;
 mod faults;
@@ -48,9 +49,9 @@ use crate::sides::Sides;
 pub use doses::{dose_figure, verdict_words};
 pub use evidence::shed_line;
 pub use result::{
-    Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, Evidence,
-    ExpectationResult, ExperimentName, FaultResult, FigureUnit, GaugeFigures, KernelFigure,
-    LedgerResult, LoadAccount, LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION,
+    Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, EdgeEnd, EdgePhase,
+    EdgeResult, Evidence, ExpectationResult, ExperimentName, FaultResult, FigureUnit, GaugeFigures,
+    KernelFigure, LedgerResult, LoadAccount, LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION,
     RecoveryResult, Retransmission, RttFigures, RunResult, TcpPeerFigures, TimelineEntry,
     TimelineKind, Uncompared, Verdict,
 };

@@ -365,6 +365,49 @@ pub struct Evidence {
     /// What the kernel aggregated of each target, phase by phase: what changed most comes first.
     #[serde(default)]
     pub figures: Vec<KernelFigure>,
+    /// Who talked to whom; the busiest first, at most 200.
+    #[serde(default)]
+    pub edges: Vec<EdgeResult>,
+}
+
+/// Somebody asks, somebody answers, over TCP.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EdgeResult {
+    /// Who asks: a service, or what is known of who is none.
+    pub from: String,
+    /// Who answers.
+    pub to: String,
+    /// At which end the figures were counted.
+    pub seen_at: EdgeEnd,
+    /// By phase; one in which that end was not watched is absent.
+    pub phases: BTreeMap<String, EdgePhase>,
+}
+
+/// An end of an edge.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeEnd {
+    /// Who opened the connections.
+    Asks,
+    /// Who accepted them.
+    Answers,
+}
+
+/// What went over an edge in a phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EdgePhase {
+    /// Turns a second: a request and the beginning of its answer.
+    pub turns_per_second: f64,
+    /// From a request to the beginning of its answer, median, seconds; null where there was none.
+    pub p50_seconds: Option<f64>,
+    /// The 99th percentile of the same.
+    pub p99_seconds: Option<f64>,
+    /// Bytes a second, both ways together.
+    pub bytes_per_second: f64,
+    /// Connections that were opened.
+    pub connections_opened: u64,
 }
 
 /// The unit of a figure of the kernel's.

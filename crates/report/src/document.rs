@@ -82,6 +82,12 @@ pub(crate) enum Block {
         open: bool,
         blocks: Vec<Block>,
     },
+    /// An SVG, for a wide page and for a narrow one. Its texts are escaped.
+    Drawing {
+        label: String,
+        wide: String,
+        narrow: String,
+    },
     /// A long text as it is, folded away.
     Verbatim {
         summary: String,

@@ -5,6 +5,7 @@
 
 mod content;
 mod document;
+mod edge_map;
 mod html;
 mod junit;
 mod markdown;

@@ -101,6 +101,9 @@ fn block(out: &mut String, block: &Block) {
                 self::block(out, inner);
             }
         }
+        Block::Drawing { label, .. } => {
+            line(out, &format!("<sub>{}: see report.html.</sub>", text(label)));
+        }
         // The whole experiment would be most of a summary; the HTML report has it.
         Block::Verbatim { summary, .. } => {
             line(out, &format!("<sub>{}: see report.html.</sub>", text(summary)));

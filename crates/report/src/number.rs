@@ -19,6 +19,20 @@ pub(crate) fn moment(value: f64) -> String {
     format!("{sign}{:.3} s", rounded.abs())
 }
 
+/// An amount of bytes that came out of a calculation.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "amounts are not negative and far below 2^63"
+)]
+pub(crate) fn whole_bytes(value: f64) -> String {
+    bytes(value as u64)
+}
+
+pub(crate) fn bytes_per_second(value: f64) -> String {
+    format!("{}/s", whole_bytes(value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

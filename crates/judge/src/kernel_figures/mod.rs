@@ -66,7 +66,7 @@ impl Observed {
 }
 
 /// The phase of what was told at the end of a window of this length.
-fn phase_of<'a, 'w, T>(
+pub(crate) fn phase_of<'a, 'w, T>(
     told: &At<'_, T>,
     window_ns: u64,
     windows: &'w [Window<'a>],

@@ -3,6 +3,7 @@
 mod answers;
 mod at_once;
 mod detection;
+mod edges;
 mod evidence;
 mod good_run;
 mod kernel_figures;

@@ -106,17 +106,8 @@ fn shown(value: f64, unit: FigureUnit) -> String {
         FigureUnit::Processors => format!("{} processors", number::plain(value)),
         FigureUnit::PerSecond => number::per_second(value),
         FigureUnit::Share => number::share(value),
-        FigureUnit::Bytes => bytes(value),
-        FigureUnit::BytesPerSecond => format!("{}/s", bytes(value)),
+        FigureUnit::Bytes => number::whole_bytes(value),
+        FigureUnit::BytesPerSecond => number::bytes_per_second(value),
         FigureUnit::Number => number::plain(value),
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts of bytes are not negative and far below 2^63"
-)]
-fn bytes(value: f64) -> String {
-    number::bytes(value as u64)
 }

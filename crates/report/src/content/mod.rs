@@ -1,5 +1,6 @@
 //! From a result to a document: what is said, in which order, with which source.
 
+mod edges;
 pub(crate) mod expected;
 mod faults;
 mod head;
@@ -46,6 +47,7 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
             tcp::section(result),
         ]
         .into_iter()
+        .chain(edges::section(result))
         .chain(kernel_figures::section(result))
         .chain([
             faults::section(result),

@@ -15,7 +15,7 @@ use temblor_judge::{
     RttFigures, RunResult, Series, ServicesResult, TcpPeerFigures, TimelineEntry, TimelineKind,
     Uncompared, Verdict,
 };
-use temblor_judge::{FigureUnit, KernelFigure};
+use temblor_judge::{EdgeEnd, EdgePhase, EdgeResult, FigureUnit, KernelFigure};
 
 pub(crate) use cascade::cascade;
 
@@ -467,9 +467,38 @@ fn kernel_figure(figure: &str, unit: FigureUnit, values: [f64; 3], changed: bool
     }
 }
 
+fn edge(from: &str, to: &str, rates: [f64; 3], p99_ms: [f64; 3]) -> EdgeResult {
+    let phase = |(rate, p99_ms): (f64, f64)| EdgePhase {
+        turns_per_second: rate,
+        p50_seconds: (rate > 0.0).then_some(p99_ms / 4e3),
+        p99_seconds: (rate > 0.0).then_some(p99_ms / 1e3),
+        bytes_per_second: rate * 700.0,
+        connections_opened: 2,
+    };
+    EdgeResult {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        seen_at: EdgeEnd::Asks,
+        phases: ["baseline", "fault", "recovery"]
+            .map(str::to_owned)
+            .into_iter()
+            .zip(rates.into_iter().zip(p99_ms).map(phase))
+            .collect(),
+    }
+}
+
 fn evidence() -> Evidence {
     let rtt = |samples, p50_us_max, p99_us_max| RttFigures { samples, p50_us_max, p99_us_max };
     Evidence {
+        edges: vec![
+            edge("temblor", "nginx", [201.0, 199.0, 200.5], [6.1, 8.4, 6.0]),
+            edge("nginx", "trading-api", [201.0, 199.0, 200.5], [5.8, 8.0, 5.7]),
+            edge("trading-api", "postgres", [24.0, 0.0, 61.0], [12.0, 0.0, 48.0]),
+            edge("trading-api", "redis", [200.0, 199.0, 200.0], [0.4, 0.4, 0.4]),
+            edge("market-simulator", "redis", [20.0, 20.0, 20.0], [0.3, 0.3, 0.3]),
+            edge("order-flow-simulator", "nginx", [9.0, 9.0, 9.0], [6.3, 8.1, 6.2]),
+            edge("postgres", "trading-api", [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+        ],
         figures: vec![
             kernel_figure(
                 "run-queue wait, 99th percentile",

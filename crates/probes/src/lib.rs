@@ -9,6 +9,7 @@
 //! namespaces to watch and what to call the addresses it meets.
 
 mod budget;
+pub mod edges;
 mod error;
 mod floor;
 mod histogram;
@@ -37,6 +38,7 @@ pub fn capabilities() -> Vec<Capability> {
     let mut all = tcp::capabilities();
     all.extend(sched::capabilities());
     all.extend(process::capabilities());
+    all.extend(edges::capabilities());
     all
 }
 
@@ -49,6 +51,7 @@ pub fn trial(probe: &str) -> Result<(), Error> {
         "tcp" => tcp::trial(),
         "sched" => sched::trial(),
         "process" => process::trial(),
+        "edges" => edges::trial(),
         other => Err(Error::Missing {
             what: format!("there is no probe {other}"),
             how: "leave it out".into(),

@@ -1,6 +1,6 @@
 //! A probe's kernel half, loaded: the only part that knows libbpf.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::{
     Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program, ProgramMut,
@@ -100,6 +100,26 @@ impl Loaded {
         attach(&self.program(name)?)
     }
 
+    /// Attaches one program to a control group, for as long as the others are.
+    pub(crate) fn attach_to_group(
+        &mut self,
+        name: &'static str,
+        group: BorrowedFd<'_>,
+    ) -> Result<(), Error> {
+        let link = self.program(name)?.attach_cgroup(group.as_raw_fd()).map_err(|source| {
+            Error::kernel(format!("attach {name} to the first control group"), source)
+        })?;
+        self.links.push(link);
+        Ok(())
+    }
+
+    /// Attaches an iterator over a map's entries for as long as the link is kept.
+    pub(crate) fn attach_over(&self, name: &'static str, map: &'static str) -> Result<Link, Error> {
+        self.program(name)?
+            .attach_iter(self.map(map)?.as_fd())
+            .map_err(|source| Error::kernel(format!("attach {name} to {map}"), source))
+    }
+
     /// Takes every program off; the maps stay readable.
     pub(crate) fn detach(&mut self) {
         self.links.clear();
@@ -150,6 +170,33 @@ impl Loaded {
         self.map(map)?
             .update(as_bytes(key), as_bytes(value), MapFlags::ANY)
             .map_err(|source| Error::kernel(format!("put an entry into {map}"), source))
+    }
+
+    /// Takes an entry out of a map.
+    pub(crate) fn remove<K: Plain>(&self, map: &'static str, key: &K) -> Result<(), Error> {
+        self.map(map)?
+            .delete(as_bytes(key))
+            .map_err(|source| Error::kernel(format!("take an entry out of {map}"), source))
+    }
+
+    /// A map's entries, as many as `max`. One that comes or goes meanwhile may be among them or
+    /// not.
+    pub(crate) fn entries<K: Plain, V: Plain>(
+        &self,
+        map: &'static str,
+        max: usize,
+    ) -> Result<Vec<(K, V)>, Error> {
+        let of = self.map(map)?;
+        let keys: Vec<Vec<u8>> = of.keys().take(max).collect();
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            let value = of
+                .lookup(&key, MapFlags::ANY)
+                .map_err(|source| Error::kernel(format!("hand over {map}"), source))?;
+            let value = value.as_deref().and_then(from_bytes);
+            entries.extend(from_bytes(&key).zip(value));
+        }
+        Ok(entries)
     }
 
     /// The values of an entry on every processor; none where there is no such entry.

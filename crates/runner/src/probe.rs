@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use temblor_host::target::Target;
+use temblor_probes::edges::EdgesProbe;
 use temblor_probes::process::ProcessProbe;
 use temblor_probes::roster::Roster;
 use temblor_probes::sched::SchedProbe;
@@ -45,6 +46,10 @@ pub(crate) fn attach(
             "process" => {
                 let members = members(&mut roster, targets).map_err(refused)?;
                 Box::new(ProcessProbe::attach(members).map_err(refused)?)
+            }
+            "edges" => {
+                let members = members(&mut roster, targets).map_err(refused)?;
+                Box::new(EdgesProbe::attach(members, known).map_err(refused)?)
             }
             other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
         };

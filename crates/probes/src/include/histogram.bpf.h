@@ -43,11 +43,23 @@ static __always_inline __u32 histogram_bucket(__u64 value, __u32 buckets)
 	return bucket < buckets ? bucket : buckets - 1;
 }
 
+static __always_inline void latency_greatest(struct latencies *of, __u64 ns, __u32 window)
+{
+	__u32 slot = window & 1;
+
+	if (of->window[slot] != window) {
+		of->window[slot] = window;
+		of->max_ns[slot] = 0;
+	}
+	if (ns > of->max_ns[slot])
+		of->max_ns[slot] = ns;
+}
+
 /* Counts a latency. Plain additions: the value is this processor's own, and the kernel does not run
  * a program on a processor where it is running already. */
 static __always_inline void latency_add(struct latencies *to, __u64 ns, __u32 window)
 {
-	__u32 bucket = histogram_bucket(ns, LATENCY_BUCKETS), slot = window & 1;
+	__u32 bucket = histogram_bucket(ns, LATENCY_BUCKETS);
 
 	/* The compiler knows that the value is in bounds and would drop the check that the verifier
 	 * needs to see. */
@@ -55,12 +67,20 @@ static __always_inline void latency_add(struct latencies *to, __u64 ns, __u32 wi
 	if (bucket < LATENCY_BUCKETS)
 		to->buckets[bucket]++;
 	to->sum_ns += ns;
-	if (to->window[slot] != window) {
-		to->window[slot] = window;
-		to->max_ns[slot] = 0;
-	}
-	if (ns > to->max_ns[slot])
-		to->max_ns[slot] = ns;
+	latency_greatest(to, ns, window);
+}
+
+/* The same for a value that several processors share: none of the counts is lost. Of two that come
+ * at the very same time, the lesser may stand as the greatest. */
+static __always_inline void latency_add_shared(struct latencies *to, __u64 ns, __u32 window)
+{
+	__u32 bucket = histogram_bucket(ns, LATENCY_BUCKETS);
+
+	barrier_var(bucket);
+	if (bucket < LATENCY_BUCKETS)
+		__sync_fetch_and_add(&to->buckets[bucket], 1);
+	__sync_fetch_and_add(&to->sum_ns, ns);
+	latency_greatest(to, ns, window);
 }
 
 #endif

@@ -52,6 +52,16 @@ enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
 };
+enum {
+	SOCK_STREAM = 1,
+};
+enum {
+	IPPROTO_TCP = 6,
+};
+enum {
+	S_IFMT = 0170000,
+	S_IFSOCK = 0140000,
+};
 
 /* TCP's states are part of that interface too (tcp_info, sock_diag). */
 enum {
@@ -67,6 +77,43 @@ enum {
 	TCP_LISTEN,
 	TCP_CLOSING,
 	TCP_NEW_SYN_RECV,
+};
+
+/* What a program on a control group's packets is given. This layout is the programs' interface, not
+ * the kernel's own, and never changes. */
+struct __sk_buff {
+	__u32 len;
+	__u32 pkt_type;
+	__u32 mark;
+	__u32 queue_mapping;
+	/* As it stands in the packet. */
+	__u32 protocol;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 vlan_proto;
+	__u32 priority;
+	__u32 ingress_ifindex;
+	__u32 ifindex;
+	__u32 tc_index;
+	__u32 cb[5];
+	__u32 hash;
+	__u32 tc_classid;
+	__u32 data;
+	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	__u64 flow_keys;
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
+	struct bpf_sock *sk;
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -104,6 +151,23 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	__u16 sk_type;
+	__u16 sk_protocol;
+	/* Of a listener, and of what it accepts. */
+	__u32 sk_max_ack_backlog;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct inode {
+	__u16 i_mode;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
 };
 
 struct inet_sock {
@@ -264,6 +328,16 @@ struct task_struct___state {
 
 struct bpf_iter__task {
 	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct task_struct *task;
+	struct file *file;
+};
+
+struct bpf_iter__bpf_map_elem {
+	void *key;
+	void *value;
 };
 
 #pragma clang attribute pop

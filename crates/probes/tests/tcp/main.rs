@@ -6,6 +6,8 @@
     reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
 )]
 
+#[path = "../common/link.rs"]
+mod link;
 mod losses;
 mod retransmits;
 mod states;

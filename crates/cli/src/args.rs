@@ -104,7 +104,7 @@ pub(crate) struct Inject {
     sched --process postgres --for 10s"
 )]
 pub(crate) struct Trace {
-    /// What to watch: tcp, sched, process, edges
+    /// What to watch: tcp, sched, process, edges, memory
     #[arg(value_name = "PROBE", required = true)]
     pub(crate) probes: Vec<String>,
     /// A service of the lab, which must be up

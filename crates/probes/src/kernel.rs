@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, Once, PoisonError};
 
 use libbpf_rs::btf::BtfKind;
-use libbpf_rs::btf::types::{FuncProto, Struct};
+use libbpf_rs::btf::types::{Composite, FuncProto, Struct};
 use libbpf_rs::{Btf, PrintLevel, ReferencesType, libbpf_sys};
 use temblor_event::ProgramCost;
 
@@ -49,6 +49,9 @@ fn verdict(message: &str) -> Option<String> {
     Some(format!("{program}: {reason}"))
 }
 
+/// Nameless parts of nameless parts: the kernel's own go three deep.
+const PARTS_DEEP: u32 = 8;
+
 /// The running kernel's own types.
 pub(crate) struct KernelTypes(Btf<'static>);
 
@@ -80,11 +83,27 @@ impl KernelTypes {
             .is_some_and(|found| found.kind() == BtfKind::Func)
     }
 
-    /// Whether a struct of the kernel's has this field.
+    /// Whether a struct of the kernel's has this field, itself or in a nameless part.
     pub(crate) fn has_field(&self, name: &str, field: &str) -> bool {
         self.0
             .type_by_name::<Struct<'_>>(name)
-            .is_some_and(|found| found.iter().any(|m| m.name.is_some_and(|n| n == field)))
+            .is_some_and(|found| self.has_member(found.into(), field, PARTS_DEEP))
+    }
+
+    fn has_member(&self, of: Composite<'_>, field: &str, deep: u32) -> bool {
+        of.iter().any(|member| match member.name {
+            Some(name) => name == field,
+            None => {
+                let part = self.0.type_by_id::<Composite<'_>>(member.ty);
+                part.is_some_and(|part| deep > 0 && self.has_member(part, field, deep - 1))
+            }
+        })
+    }
+
+    /// Whether the victim of want of memory is handed over itself, not its number (since Linux
+    /// 6.8).
+    pub(crate) fn hands_over_victims(&self) -> bool {
+        self.tracepoint_arguments("mark_victim").is_some_and(|arguments| arguments > 1)
     }
 
     /// Whether the kernel has a struct of this name.

@@ -12,8 +12,10 @@ mod budget;
 pub mod edges;
 mod error;
 mod floor;
+mod group;
 mod histogram;
 mod kernel;
+pub mod memory;
 mod object;
 mod plain;
 mod probe;
@@ -39,6 +41,7 @@ pub fn capabilities() -> Vec<Capability> {
     all.extend(sched::capabilities());
     all.extend(process::capabilities());
     all.extend(edges::capabilities());
+    all.extend(memory::capabilities());
     all
 }
 
@@ -52,6 +55,7 @@ pub fn trial(probe: &str) -> Result<(), Error> {
         "sched" => sched::trial(),
         "process" => process::trial(),
         "edges" => edges::trial(),
+        "memory" => memory::trial(),
         other => Err(Error::Missing {
             what: format!("there is no probe {other}"),
             how: "leave it out".into(),

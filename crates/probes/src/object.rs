@@ -199,6 +199,16 @@ impl Loaded {
         Ok(entries)
     }
 
+    /// The value of an entry.
+    pub(crate) fn entry<K: Plain, V: Plain>(&self, map: &'static str, key: &K) -> Result<V, Error> {
+        let value = self
+            .map(map)?
+            .lookup(as_bytes(key), MapFlags::ANY)
+            .map_err(|source| Error::kernel(format!("hand over {map}"), source))?;
+        let value = value.and_then(|value| from_bytes(&value));
+        value.ok_or(Error::Incomplete { probe: self.probe, part: map })
+    }
+
     /// The values of an entry on every processor; none where there is no such entry.
     pub(crate) fn per_processor<K: Plain, V: Plain>(
         &self,

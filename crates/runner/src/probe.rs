@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use temblor_host::target::Target;
 use temblor_probes::edges::EdgesProbe;
+use temblor_probes::memory::MemoryProbe;
 use temblor_probes::process::ProcessProbe;
 use temblor_probes::roster::Roster;
 use temblor_probes::sched::SchedProbe;
@@ -50,6 +51,10 @@ pub(crate) fn attach(
             "edges" => {
                 let members = members(&mut roster, targets).map_err(refused)?;
                 Box::new(EdgesProbe::attach(members, known).map_err(refused)?)
+            }
+            "memory" => {
+                let members = members(&mut roster, targets).map_err(refused)?;
+                Box::new(MemoryProbe::attach(members).map_err(refused)?)
             }
             other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
         };

@@ -34,6 +34,7 @@ typedef _Bool bool;
 /* Constants of the system call interface; they can never change. */
 enum {
 	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
@@ -273,7 +274,39 @@ typedef struct {
 	int counter;
 } atomic_t;
 
-struct mm_struct;
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+/* The parts of the processors are added to the sum only now and then. */
+struct percpu_counter {
+	__s64 count;
+	__s32 *counters;
+};
+
+struct mm_struct {
+	struct task_struct *owner;
+	/* Pages by what they are: see enum memory_pages. */
+	struct percpu_counter rss_stat[4];
+};
+
+/* Before Linux 6.2 each thread kept a part of its own. */
+struct mm_rss_stat {
+	atomic64_t count[4];
+};
+
+struct mm_struct___atomic {
+	struct mm_rss_stat rss_stat;
+};
+
+struct task_rss_stat {
+	int count[4];
+};
+
+/* A map with a value for each processor keeps its values where this points. */
+struct bpf_array {
+	void *pptrs[1];
+};
 
 struct signal_struct {
 	atomic_t live;
@@ -319,6 +352,15 @@ struct task_struct {
 	int exit_code;
 	char comm[16];
 	unsigned int __state;
+	struct mm_struct *mm;
+	/* Page faults of the thread. */
+	unsigned long min_flt;
+	unsigned long maj_flt;
+};
+
+/* Before Linux 6.2. */
+struct task_struct___split {
+	struct task_rss_stat rss_stat;
 };
 
 /* Before Linux 5.14. */

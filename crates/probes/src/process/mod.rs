@@ -108,12 +108,11 @@ impl Support {
         let types = KernelTypes::read()?;
         let tracepoints = Tracepoints::look(&types, TRACEPOINTS);
         tracepoints.require_essential()?;
-        let more_than_one =
-            |name| types.tracepoint_arguments(name).is_some_and(|arguments| arguments > 1);
+        let exit_arguments = types.tracepoint_arguments("sched_process_exit");
         Ok(Self {
             tracepoints,
-            exit_says_last: more_than_one("sched_process_exit"),
-            has_victim: more_than_one("mark_victim"),
+            exit_says_last: exit_arguments.is_some_and(|arguments| arguments > 1),
+            has_victim: types.hands_over_victims(),
             has_group_lock: types.has_field("mem_cgroup", "oom_lock"),
         })
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use temblor_event::Throttled;
-use temblor_host::target::{Origin, Target};
+use temblor_host::target::Target;
+
+use crate::group::own_file;
 
 /// A target's `cpu.stat`, and what it said last.
 #[derive(Debug)]
@@ -15,11 +17,7 @@ pub(super) struct Throttling {
 
 impl Throttling {
     pub(super) fn of(target: &Target) -> Self {
-        let file = if target.origin == Origin::Processes {
-            Err("it is known by its processes, and the group they are in may be others', too")
-        } else {
-            target.group.control_file(&["cpu.stat"]).ok_or("its cgroup has no cpu.stat")
-        };
+        let file = own_file(target, &["cpu.stat"], "its cgroup has no cpu.stat");
         let before = file.as_deref().ok().and_then(read);
         Self { file, before }
     }

@@ -13,6 +13,8 @@ mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod dear;
+#[path = "../common/near.rs"]
+mod near;
 mod world;
 
 use temblor_event::Throttled;
@@ -20,16 +22,8 @@ use temblor_host::target::Origin;
 use temblor_probes::sched::SchedProbe;
 
 use crate::common::{Child, OwnGroup, Watch, possible, target};
+use crate::near::near;
 use crate::world::{together, windows};
-
-/// Within a share, or within a few.
-fn near(told: u64, truth: u64, share: f64, few: u64) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let allowed = (truth as f64 * share).max(few as f64);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let off = told.abs_diff(truth) as f64;
-    off <= allowed
-}
 
 #[test]
 fn switches_are_those_that_the_kernel_counts() {

@@ -8,6 +8,7 @@
 //! run's first event, [`RunStarted`], ties that clock to wall time.
 
 mod buckets;
+mod cause;
 pub mod clock;
 mod condition;
 mod fault;
@@ -24,6 +25,7 @@ mod watch;
 mod window;
 
 pub use buckets::Buckets;
+pub use cause::{Cause, Caused, caused};
 pub use condition::{Condition, Expectation, Figure, Op, Unit};
 pub use fault::{
     DoseSeen, Effect, EffectPart, FaultAdjusted, FaultEffect, FaultInjected, FaultReverted,

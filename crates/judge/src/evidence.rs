@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use temblor_event::{ProbeCost, ProbeShed};
 
+use crate::causes::causes;
 use crate::edges::edges;
 use crate::human::{moment, percent};
 use crate::kernel_figures;
@@ -29,6 +30,7 @@ pub(crate) fn evidence(
         connections: stories,
         figures: kernel_figures::figures(log, windows),
         edges: edges(log, windows),
+        causes: causes(log.all, windows),
     }
 }
 

@@ -8,6 +8,7 @@
 //! steadiness in `steady`, the verdict in `verdict`. Nothing here knows how an event came to be.
 
 mod answers;
+mod causes;
 mod cross_checks;
 mod detection;
 mod doses;
@@ -49,11 +50,11 @@ use crate::sides::Sides;
 pub use doses::{dose_figure, verdict_words};
 pub use evidence::shed_line;
 pub use result::{
-    Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, EdgeEnd, EdgePhase,
-    EdgeResult, Evidence, ExpectationResult, ExperimentName, FaultResult, FigureUnit, GaugeFigures,
-    KernelFigure, LedgerResult, LoadAccount, LoadFigures, PhaseResult, ProbeResult, RESULT_VERSION,
-    RecoveryResult, Retransmission, RttFigures, RunResult, TcpPeerFigures, TimelineEntry,
-    TimelineKind, Uncompared, Verdict,
+    Answer, CauseCount, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, EdgeEnd,
+    EdgePhase, EdgeResult, Evidence, ExpectationResult, ExperimentName, FaultResult, FigureUnit,
+    GaugeFigures, KernelFigure, LedgerResult, LoadAccount, LoadFigures, PhaseResult, ProbeResult,
+    RESULT_VERSION, RecoveryResult, Retransmission, RttFigures, RunResult, TcpPeerFigures,
+    TimelineEntry, TimelineKind, Uncompared, Verdict,
 };
 pub use series::{LoadPoint, Series};
 pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};

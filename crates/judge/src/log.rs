@@ -52,6 +52,8 @@ impl<'a, T> At<'a, T> {
 #[derive(Debug)]
 pub(crate) struct Log<'a> {
     pub(crate) started: At<'a, RunStarted>,
+    /// Every event, in no order.
+    pub(crate) all: &'a [Event],
     /// The first injection; in a run without one its first event.
     pub(crate) t0_ns: u64,
     /// From when on a sign can be one of the fault. As `t0_ns`, but for a fault that was over as
@@ -105,7 +107,7 @@ impl<'a> Log<'a> {
             Body::RunStarted(started) => Some(At { t_ns: event.t_ns, what: &**started }),
             _ => None,
         })?;
-        let mut log = Self::empty(started);
+        let mut log = Self::empty(events, started);
         for event in sorted {
             log.push(event);
         }
@@ -173,9 +175,10 @@ impl<'a> Log<'a> {
             .map_or_else(|| format!("{probe} probe"), |hook| hook.hook.clone())
     }
 
-    fn empty(started: At<'a, RunStarted>) -> Self {
+    fn empty(all: &'a [Event], started: At<'a, RunStarted>) -> Self {
         Self {
             started,
+            all,
             t0_ns: started.t_ns,
             signs_from_ns: started.t_ns,
             last_ns: started.t_ns,

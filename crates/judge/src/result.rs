@@ -368,6 +368,22 @@ pub struct Evidence {
     /// Who talked to whom; the busiest first, at most 200.
     #[serde(default)]
     pub edges: Vec<EdgeResult>,
+    /// What went wrong, by its cause; the most frequent first, at most 200.
+    #[serde(default)]
+    pub causes: Vec<CauseCount>,
+}
+
+/// Something that went wrong, by its cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CauseCount {
+    /// Whom it befell.
+    pub service: String,
+    /// The other end, of what happens on a connection.
+    pub peer: Option<String>,
+    /// `connect refused`.
+    pub cause: String,
+    /// How often, by phase: of segments sent again how many, of being held up how many seconds.
+    pub phases: BTreeMap<String, u64>,
 }
 
 /// Somebody asks, somebody answers, over TCP.

@@ -18,6 +18,7 @@
 /* The loader compares this string; it is not a statement about other files. */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+#define TCP_CA_RECOVERY 3
 #define TCP_CA_LOSS 4
 #define ICSK_TIME_LOSS_PROBE 5
 
@@ -115,15 +116,17 @@ int tcp_state(__u64 *ctx)
  */
 static __always_inline enum tcp_cause cause_of(struct tcp_sock *tp, int state)
 {
-	__u8 pending = tp->inet_conn.icsk_pending;
+	__u8 pending = tp->inet_conn.icsk_pending, ca_state;
 
 	if (state == TCP_SYN_SENT)
 		return TCP_CAUSE_SYN;
 	if (state == TCP_SYN_RECV)
 		return TCP_CAUSE_SYN_ACK;
-	if (pending == ICSK_TIME_LOSS_PROBE)
+	ca_state = BPF_CORE_READ_BITFIELD_PROBED(&tp->inet_conn, icsk_ca_state);
+	/* The timer may also be set, and not have run out, when acknowledgements show a gap. */
+	if (pending == ICSK_TIME_LOSS_PROBE && ca_state < TCP_CA_RECOVERY)
 		return TCP_CAUSE_TAIL_LOSS_PROBE;
-	if (pending == 0 && BPF_CORE_READ_BITFIELD_PROBED(&tp->inet_conn, icsk_ca_state) == TCP_CA_LOSS)
+	if (pending == 0 && ca_state == TCP_CA_LOSS)
 		return TCP_CAUSE_TIMEOUT;
 	return TCP_CAUSE_FAST;
 }

@@ -1,5 +1,6 @@
 //! From a result to a document: what is said, in which order, with which source.
 
+mod causes;
 mod edges;
 pub(crate) mod expected;
 mod faults;
@@ -48,6 +49,7 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
         ]
         .into_iter()
         .chain(edges::section(result))
+        .chain(causes::section(result))
         .chain(kernel_figures::section(result))
         .chain([
             faults::section(result),

@@ -15,7 +15,7 @@ use temblor_judge::{
     RttFigures, RunResult, Series, ServicesResult, TcpPeerFigures, TimelineEntry, TimelineKind,
     Uncompared, Verdict,
 };
-use temblor_judge::{EdgeEnd, EdgePhase, EdgeResult, FigureUnit, KernelFigure};
+use temblor_judge::{CauseCount, EdgeEnd, EdgePhase, EdgeResult, FigureUnit, KernelFigure};
 
 pub(crate) use cascade::cascade;
 
@@ -490,6 +490,20 @@ fn edge(from: &str, to: &str, rates: [f64; 3], p99_ms: [f64; 3]) -> EdgeResult {
 fn evidence() -> Evidence {
     let rtt = |samples, p50_us_max, p99_us_max| RttFigures { samples, p50_us_max, p99_us_max };
     Evidence {
+        causes: vec![
+            CauseCount {
+                service: "trading-api".to_owned(),
+                peer: Some("postgres".to_owned()),
+                cause: "sent again after a time-out".to_owned(),
+                phases: [("fault".to_owned(), 34)].into(),
+            },
+            CauseCount {
+                service: "trading-api".to_owned(),
+                peer: None,
+                cause: "killed by SIGKILL from temblor".to_owned(),
+                phases: [("fault".to_owned(), 1), ("recovery".to_owned(), 2)].into(),
+            },
+        ],
         edges: vec![
             edge("temblor", "nginx", [201.0, 199.0, 200.5], [6.1, 8.4, 6.0]),
             edge("nginx", "trading-api", [201.0, 199.0, 200.5], [5.8, 8.0, 5.7]),

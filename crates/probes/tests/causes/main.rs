@@ -15,6 +15,8 @@ mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
+#[path = "../common/link.rs"]
+mod link;
 mod processes;
 mod processors;
 #[path = "../tcp/world.rs"]

@@ -17,10 +17,10 @@ __u64 packets_lost = 0;
  * it. */
 __u32 sample_mask SEC(".data.sampling") = 0;
 
-/* Spreads sockets' addresses, which are alike, over all numbers. */
-static __always_inline int is_sampled(__u64 socket)
+/* Connections that begin one after the other have numbers that are far apart. */
+static __always_inline int is_sampled(const struct connection *c)
 {
-	return !((socket * 0x9e3779b97f4a7c15ULL >> 32) & sample_mask);
+	return !((c->since_ns * 0x9e3779b97f4a7c15ULL >> 32) & sample_mask);
 }
 
 struct ipv4_header {
@@ -119,15 +119,12 @@ static __always_inline void turn(struct connection *c, __u64 ns)
 static __always_inline void packet(struct __sk_buff *skb, int is_sent)
 {
 	__u64 key = (__u64)skb->sk, now;
+	struct connection *c = bpf_map_lookup_elem(&connections, &key);
 	struct payload payload;
-	struct connection *c;
 	__u32 fresh;
 
-	if (!is_sampled(key))
-		return;
-	c = bpf_map_lookup_elem(&connections, &key);
 	/* Of what is accepted the owner is known when it has read. */
-	if (!c || (c->tgid && c->target == NOBODY) || !payload_of(skb, &payload))
+	if (!c || (c->tgid && c->target == NOBODY) || !is_sampled(c) || !payload_of(skb, &payload))
 		return;
 	if (is_sent) {
 		fresh = advance(&c->sent_next, &c->has_sent, &payload);

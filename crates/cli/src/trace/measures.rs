@@ -51,6 +51,15 @@ fn amount(unit: MeasureUnit, value: u64) -> String {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "amounts that a person reads are not negative"
+)]
+fn bytes(amount: f64) -> String {
+    human::bytes(amount as u64)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts that a person reads")]
 fn count(n: u64) -> f64 {
     n as f64
@@ -123,7 +132,7 @@ fn summed(of: &Meaning, reading: &Reading, window_ns: u64) -> String {
                 MeasureUnit::Events => human::rate(rate),
                 MeasureUnit::Nanoseconds => format!("{} a second", human::duration(rate / 1e9)),
                 MeasureUnit::Microseconds => format!("{} a second", human::duration(rate / 1e6)),
-                MeasureUnit::Bytes => format!("{}/s", human::number(rate)),
+                MeasureUnit::Bytes => format!("{}/s", bytes(rate)),
             };
             format!("{}, {rate}", amount(of.unit, *sum))
         }

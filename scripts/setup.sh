@@ -12,6 +12,7 @@ wanted='
   Redis (server)                     redis-server
   nginx                              nginx
   iproute2 and nftables              iproute2 nftables
+  Prometheus (for tests only)        prometheus
   Docker (for tests only)            docker.io, or another that brings dockerd
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
@@ -48,7 +49,7 @@ install_packages() {
   local packages containerd
   # shellcheck disable=SC2046,SC2086 # an empty $nginx or engine is no argument
   packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
-    $nginx iproute2 nftables ca-certificates $(engine))
+    $nginx iproute2 nftables ca-certificates prometheus $(engine))
   # It comes with Docker.
   containerd=$(missing containerd)
   [ -n "$packages" ] || return 0
@@ -74,7 +75,7 @@ install_packages() {
       docker.io)
         $sudo systemctl disable $now --quiet docker.socket docker.service $containerd || true
         ;;
-      postgresql | redis-server)
+      postgresql | redis-server | prometheus)
         $sudo systemctl disable $now --quiet "$package" || true
         ;;
     esac
@@ -84,7 +85,7 @@ install_packages() {
 distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=
 case " $distribution " in
   *" debian "* | *" ubuntu "*)
-    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables)$(engine)" ] \
+    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables prometheus)$(engine)" ] \
       || ! apt-cache show redis-server >/dev/null 2>&1; then
       $sudo apt-get update -q
     fi

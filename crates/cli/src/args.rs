@@ -1,8 +1,9 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 use temblor_lab::Range;
 
 /// Shakes a running system on purpose, and shows from the kernel's own evidence whether it
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Inject(Inject),
     /// Show live what the kernel sees of processes: connections, processor time, ends
     Trace(Trace),
+    /// Keep watching processes, and serve the figures to Prometheus
+    Agent(Agent),
     /// Render the reports of recorded runs again, or sum them up
     Report(Report),
     /// Check experiment files without running anything
@@ -97,40 +100,15 @@ pub(crate) struct Inject {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(
-    group(ArgGroup::new("targets").required(true).multiple(true)),
-    after_help = "Targets can be given several times and in several \
+#[command(after_help = "Targets can be given several times and in several \
     ways together. docs/observing.md says what each figure means.\n\nExample: temblor trace tcp \
-    sched --process postgres --for 10s"
-)]
+    sched --process postgres --for 10s")]
 pub(crate) struct Trace {
     /// What to watch: tcp, sched, process, edges, memory
     #[arg(value_name = "PROBE", required = true)]
     pub(crate) probes: Vec<String>,
-    /// A service of the lab, which must be up
-    #[arg(long, value_name = "NAME", group = "targets")]
-    pub(crate) service: Vec<String>,
-    /// A process, by its number, with its descendants
-    #[arg(long, value_name = "PID", group = "targets")]
-    pub(crate) pid: Vec<u32>,
-    /// Every process of this name, with its descendants
-    #[arg(long, value_name = "NAME", group = "targets")]
-    pub(crate) process: Vec<String>,
-    /// A cgroup, by its path
-    #[arg(long, value_name = "PATH", group = "targets")]
-    pub(crate) cgroup: Vec<String>,
-    /// A systemd unit
-    #[arg(long, value_name = "UNIT", group = "targets")]
-    pub(crate) unit: Vec<String>,
-    /// A container, by its name or id
-    #[arg(long, value_name = "NAME", group = "targets")]
-    pub(crate) container: Vec<String>,
-    /// The containers with this label
-    #[arg(long, value_name = "KEY=VALUE", group = "targets")]
-    pub(crate) label: Vec<String>,
-    /// The containers of a compose service
-    #[arg(long, value_name = "SERVICE", group = "targets")]
-    pub(crate) compose: Vec<String>,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
     /// What each probe may cost, as a share of all processors; over it, it sees a sample, then
     /// nothing, and says so [default: 1%]
     #[arg(long, value_name = "SHARE")]
@@ -141,6 +119,65 @@ pub(crate) struct Trace {
     /// Print every event as one line of JSON, as in a run's events.ndjson, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print only the figures, at the end and in the text format of Prometheus
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) prometheus: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Targets can be given several times and in several ways together; those \
+    that are not there, or not any more, are looked for every few seconds. docs/observing.md says \
+    what each figure means, and how to run it as a service.\n\nExample: temblor agent tcp sched \
+    --process postgres --unit nginx")]
+pub(crate) struct Agent {
+    /// What to watch: tcp, sched, process, edges, memory [default: all of them]
+    #[arg(value_name = "PROBE")]
+    pub(crate) probes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    /// What each probe may cost, as a share of all processors; over it, it sees a sample, then
+    /// nothing, and says so [default: 1%]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) budget: Option<String>,
+    /// Where to serve the figures; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9464")]
+    pub(crate) listen: SocketAddr,
+    /// Lines of one metric on the page; what there is no room for is counted as "other"
+    #[arg(long, value_name = "NUMBER", default_value = "2000", value_parser = value_parser!(u32).range(100..=100_000))]
+    pub(crate) series_max: u32,
+    /// Peers that go by their address; the rest are counted as "other"
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = value_parser!(u32).range(0..=10_000))]
+    pub(crate) peers_max: u32,
+}
+
+/// Whom to watch.
+#[derive(Debug, clap::Args)]
+#[group(id = "whom", required = true, multiple = true)]
+pub(crate) struct Targets {
+    /// A service of the lab, which must be up
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Vec<String>,
+    /// A process, by its number, with its descendants
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Vec<u32>,
+    /// Every process of this name, with its descendants
+    #[arg(long, value_name = "NAME")]
+    pub(crate) process: Vec<String>,
+    /// A cgroup, by its path
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Vec<String>,
+    /// A systemd unit
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) unit: Vec<String>,
+    /// A container, by its name or id
+    #[arg(long, value_name = "NAME")]
+    pub(crate) container: Vec<String>,
+    /// The containers with this label
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// The containers of a compose service
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) compose: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -230,9 +267,11 @@ mod tests {
     #[test]
     fn every_probe_is_in_the_help() {
         let mut all = Args::command();
-        let help = all.find_subcommand_mut("trace").unwrap().render_long_help().to_string();
-        for probe in temblor_plan::PROBES {
-            assert!(help.contains(probe), "{probe}: {help}");
+        for command in ["trace", "agent"] {
+            let help = all.find_subcommand_mut(command).unwrap().render_long_help().to_string();
+            for probe in temblor_plan::PROBES {
+                assert!(help.contains(probe), "{command} {probe}: {help}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Results go to standard output, progress and messages to standard error; a reader that hangs
 //! up is not an error.
 
+mod agent;
 mod args;
 mod doctor;
 mod exit;
@@ -17,6 +18,7 @@ mod run;
 mod summary;
 mod terminal;
 mod trace;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Inject(inject) => inject::inject(&inject),
         Command::Trace(trace) => trace::trace(&trace),
+        Command::Agent(agent) => agent::agent(&agent),
         Command::Report(report) => report::report(&report),
         Command::Check(check) => experiments::check(&check),
         Command::Lab(lab) => lab::lab(lab.command),

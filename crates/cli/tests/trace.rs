@@ -3,77 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
 
-use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+mod common;
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use temblor_event::{Body, Event, TcpState};
 
-const TEMBLOR: &str = env!("CARGO_BIN_EXE_temblor");
-/// Longer than anything that is waited for here.
-const BOUND: Duration = Duration::from_secs(60);
-
-/// Whether this can run at all; says why not.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn possible() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: needs root (BPF programs)");
-    }
-    root
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Process {
-    /// Spins a little, sleeps a little.
-    fn busy() -> Self {
-        let script =
-            "while :; do i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; sleep 0.01; done";
-        Self(Command::new("sh").args(["-c", script]).spawn().unwrap())
-    }
-
-    /// In a network namespace of its own: makes a connect that is refused for each line it reads.
-    fn refused() -> Self {
-        let script = "ip link set lo up && echo ready && \
-                      while read -r _; do (: < /dev/tcp/127.0.0.1/9) 2>/dev/null; done";
-        let mut child = Command::new("unshare")
-            .args(["-n", "bash", "-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let ready = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
-        assert_eq!(ready, "ready");
-        Self(child)
-    }
-
-    fn connect(&mut self, times: usize) {
-        self.0.stdin.as_mut().unwrap().write_all("\n".repeat(times).as_bytes()).unwrap();
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-
-    /// Processor time that it and those of its children that have ended used, nanoseconds.
-    fn cpu_ns(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let after = stat.rsplit_once(')').unwrap().1;
-        let ticks = after.split_whitespace().skip(11).take(4);
-        ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() * 10_000_000
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use self::common::{Process, TEMBLOR, ended, eventually, possible, promtool};
 
 /// A trace that goes on.
 struct Trace {
@@ -109,8 +47,8 @@ impl Trace {
     }
 
     fn attached(&mut self) {
-        let said = self.stderr.next().unwrap().unwrap();
-        assert!(said.contains("probe is attached"), "{said}");
+        let mut said = self.stderr.by_ref().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("probe is attached")));
     }
 
     fn signal(&self, signal: Signal) {
@@ -124,19 +62,6 @@ impl Trace {
         drop(self.stderr);
         (lines, ended(self.child))
     }
-}
-
-/// Within the bound; a process that goes on is killed, and the test fails.
-fn ended(mut child: Child) -> ExitStatus {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    let (told, status) = mpsc::channel();
-    let waiting = std::thread::spawn(move || told.send(child.wait().unwrap()).unwrap());
-    let status = status.recv_timeout(BOUND);
-    if status.is_err() {
-        kill_process(pid, Signal::KILL).unwrap();
-    }
-    waiting.join().unwrap();
-    status.unwrap()
 }
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
@@ -195,6 +120,36 @@ fn json_is_the_events_of_a_run_and_nothing_else() {
     }
     // The clock of the one is read before and after that of the other; its ticks are 10 ms.
     assert!(on_cpu_ns > 0 && on_cpu_ns < used_ns + 100_000_000, "{on_cpu_ns} of {used_ns}");
+}
+
+#[test]
+fn the_figures_for_prometheus_are_all_that_is_printed() {
+    if !possible() {
+        return;
+    }
+    let mut process = Process::refused();
+    let pid = process.pid();
+    let mut trace = Trace::start(&["tcp", "sched", "--prometheus", "--pid", &pid]);
+    trace.attached();
+    trace.attached();
+    process.connect(3);
+    let target = format!("bash-{pid}");
+    // What was seen shows at the end only.
+    eventually("three connects failed", || (process.failed_connects() == 3).then_some(()));
+    trace.signal(Signal::INT);
+    let (lines, status) = trace.end();
+    assert_eq!(status.code(), Some(0));
+    let page = lines.join("\n") + "\n";
+    promtool(&page);
+    let refused = format!(
+        "temblor_tcp_connects_total{{target=\"{target}\",peer=\"127.0.0.1\",\
+         result=\"ECONNREFUSED\"}} 3"
+    );
+    for part in
+        [&*refused, "temblor_sched_run_queue_wait_seconds_bucket{", "temblor_ebpf_runs_total{"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }
 
 #[test]
@@ -331,6 +286,7 @@ fn what_is_wrong_is_said_before_anything_is_attached() {
         (&["sched", "--process", "no-such-program"], "no process named `no-such-program`"),
         (&["sched", "--cgroup", "no/such/group"], "no cgroup `no/such/group`"),
         (&["sched", "--pid", &us, "--pid", &gone], "there is no process"),
+        (&["sched", "--pid", "1", "--json", "--prometheus"], "cannot be used with"),
         (&["sched", "--pid", "1", "--for", "5"], "--for 5: "),
         (&["sched", "--pid", "1", "--for", "0s"], "more than 0"),
         (&["sched", "--pid", "1", "--for", "25h"], "at most 24h"),

@@ -145,16 +145,17 @@ fn lines(of: &Meaning) -> usize {
     }
 }
 
-/// `temblor_sched_run_queue_wait_seconds`.
+/// `temblor_sched_run_queue_wait_seconds`: the unit stands at the end, and once.
 pub(crate) fn name(of: &Meaning) -> String {
     let unit = match of.unit {
-        MeasureUnit::Nanoseconds | MeasureUnit::Microseconds => "_seconds",
-        MeasureUnit::Bytes => "_bytes",
-        MeasureUnit::Events => "",
+        MeasureUnit::Nanoseconds | MeasureUnit::Microseconds => Some("seconds"),
+        MeasureUnit::Bytes => Some("bytes"),
+        MeasureUnit::Events => None,
     };
-    let unit = if of.name.ends_with(unit.trim_start_matches('_')) { "" } else { unit };
-    let total = if of.kind == MeasureKind::Count { "_total" } else { "" };
-    format!("temblor_{}_{}{unit}{total}", of.probe, of.name)
+    let total = (of.kind == MeasureKind::Count).then_some("total");
+    let words = of.name.split('_').filter(|word| Some(*word) != unit);
+    let words = ["temblor", of.probe].into_iter().chain(words).chain(unit).chain(total);
+    words.collect::<Vec<_>>().join("_")
 }
 
 /// A sentence that says what it is.
@@ -211,6 +212,7 @@ mod tests {
             "temblor_sched_on_cpu_seconds_total",
             "temblor_block_io_size_bytes",
             "temblor_block_io_under_way",
+            "temblor_edges_sent_bytes_total",
         ] {
             assert!(names.contains(expected), "{expected}: {names:?}");
         }

@@ -63,6 +63,7 @@ impl Figures {
             }
             Body::ProbeStatus(status) => self.attached(&status.probe, now_ns),
             Body::ProbeLost(lost) => self.own.lost(lost),
+            Body::ProbeShed(shed) => self.own.shed(shed),
             Body::ProbeCost(cost) => self.own.cost(cost),
             Body::Cost(cost) => self.own.whole(cost),
             body => self.count(body, now_ns),
@@ -104,6 +105,7 @@ impl Figures {
     /// Whom the probes watch from now on: what they call them, and what the page does.
     pub fn watching(&mut self, targets: impl IntoIterator<Item = (String, String)>) {
         self.names = targets.into_iter().collect();
+        self.present = self.names.values().map(|name| text::plain(name)).collect();
     }
 
     /// Who is there, by their names on the page.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::proto::{MetricFamily, MetricType};
-use temblor_event::{Cost, ProbeCost, ProbeLost};
+use temblor_event::{Cost, ProbeCost, ProbeLost, ProbeShed};
 
 use crate::bounds::as_f64;
 use crate::text::{family, series};
@@ -14,14 +14,14 @@ const SERIES_MAX: usize = 1_000;
 /// What this process uses, as it is now.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
-    /// Processor time so far, in user mode and in the kernel, seconds.
-    pub cpu_seconds: f64,
+    /// Processor time so far, in user mode and in the kernel, nanoseconds.
+    pub cpu_ns: u64,
     /// Memory that it has, bytes. None: it could not be read.
     pub resident_bytes: Option<u64>,
     /// Files that it has open. None: it could not be read.
     pub open_files: Option<u64>,
-    /// When it began, seconds since 1970.
-    pub began_unix_seconds: f64,
+    /// When it began, nanoseconds since 1970.
+    pub began_unix_ns: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Own {
     up: BTreeMap<String, bool>,
     attaches: BTreeMap<String, u64>,
     unwatched_ns: BTreeMap<String, u64>,
+    sheds: BTreeMap<String, u64>,
+    map_bytes: BTreeMap<String, u64>,
     targets: BTreeMap<String, u64>,
     pub(crate) resources: Option<Resources>,
 }
@@ -53,22 +55,32 @@ impl Own {
 
     /// What a probe's programs have cost since it was attached.
     pub(crate) fn cost(&mut self, cost: &ProbeCost) {
+        self.map_bytes.insert(cost.probe.clone(), cost.map_bytes);
         for program in &cost.programs {
             if self.present.len() < SERIES_MAX {
-                let now = Program { runs: program.runs, run_ns: program.run_ns };
+                let run_ns = program.net_ns(cost.floor_ns.unwrap_or(0));
+                let now = Program { runs: program.runs, run_ns };
                 self.present.insert((cost.probe.clone(), program.program.clone()), now);
             }
         }
     }
 
+    /// A probe was too dear, and does less.
+    pub(crate) fn shed(&mut self, shed: &ProbeShed) {
+        *self.sheds.entry(shed.probe.clone()).or_default() += 1;
+        if shed.off {
+            self.up.insert(shed.probe.clone(), false);
+        }
+    }
+
     /// The whole program's account where nobody reads its resources while it runs.
     pub(crate) fn whole(&mut self, cost: &Cost) {
-        let began_ns = temblor_event::clock::wall_unix_ns().saturating_sub(cost.wall_ns);
+        let began_unix_ns = temblor_event::clock::wall_unix_ns().saturating_sub(cost.wall_ns);
         self.resources = Some(Resources {
-            cpu_seconds: as_f64(cost.user_ns.saturating_add(cost.system_ns)) / 1e9,
+            cpu_ns: cost.user_ns.saturating_add(cost.system_ns),
             resident_bytes: Some(cost.memory_bytes_max),
             open_files: None,
-            began_unix_seconds: as_f64(began_ns) / 1e9,
+            began_unix_ns,
         });
     }
 
@@ -76,12 +88,16 @@ impl Own {
         *self.attaches.entry(probe.to_owned()).or_default() += 1;
         self.up.insert(probe.to_owned(), true);
         self.lost.entry(probe.to_owned()).or_default();
+        self.sheds.entry(probe.to_owned()).or_default();
         self.unwatched_ns.entry(probe.to_owned()).or_default();
     }
 
     /// A probe is off: what it cost stays, and what it will cost next comes on top.
     pub(crate) fn down(&mut self, probe: &str) {
-        self.up.insert(probe.to_owned(), false);
+        if let Some(up) = self.up.get_mut(probe) {
+            *up = false;
+        }
+        self.map_bytes.remove(probe);
         let of_probe: Vec<_> = self.present.keys().filter(|(of, _)| of == probe).cloned().collect();
         for key in of_probe {
             let Some(program) = self.present.remove(&key) else { continue };
@@ -156,7 +172,8 @@ impl Own {
             ),
             (
                 "temblor_ebpf_run_seconds_total",
-                "Time for which an eBPF program ran, as the kernel counts it, seconds.",
+                "Time for which an eBPF program ran, by the kernel's count, without what the \
+                 counting takes, seconds.",
                 counter,
                 programs(|of| as_f64(of.run_ns) / 1e9),
             ),
@@ -165,6 +182,19 @@ impl Own {
                 "How often an eBPF program ran.",
                 counter,
                 programs(|of| as_f64(of.runs)),
+            ),
+            (
+                "temblor_probe_map_bytes",
+                "Memory of the kernel's that a probe's maps hold, bytes.",
+                gauge,
+                by_name(&self.map_bytes, "probe"),
+            ),
+            (
+                "temblor_probe_sheds_total",
+                "How often a probe cost more than its budget, and saw less from then on: a \
+                 sample, then nothing.",
+                counter,
+                by_name(&self.sheds, "probe"),
             ),
             (
                 "temblor_targets",
@@ -187,7 +217,7 @@ impl Own {
                     "process_cpu_seconds_total",
                     "Processor time of this program, seconds.",
                     counter,
-                    one(own.cpu_seconds),
+                    one(as_f64(own.cpu_ns) / 1e9),
                 ),
                 (
                     "process_resident_memory_bytes",
@@ -205,7 +235,7 @@ impl Own {
                     "process_start_time_seconds",
                     "When this program began, seconds since 1970.",
                     gauge,
-                    one(own.began_unix_seconds),
+                    one(as_f64(own.began_unix_ns) / 1e9),
                 ),
             ]);
         }

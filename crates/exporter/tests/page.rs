@@ -87,6 +87,11 @@ fn status(probe: &str) -> Event {
     Event::now(status)
 }
 
+fn no_cost() -> ProbeCost {
+    let probe = String::new();
+    ProbeCost { probe, programs: Vec::new(), events: 0, floor_ns: None, map_bytes: 0 }
+}
+
 /// A reading of a figure's kind, with values for its labels.
 fn window(of: &Meaning, service: &str, label: &str, value: u64) -> Event {
     let mut window = ProbeWindow::new(of.probe, service, SECOND);
@@ -126,7 +131,8 @@ fn promtool_has_nothing_to_say_of_any_metric() {
         figures.add(&status(probe), 1);
         figures.add(&Event::now(ProbeLost { probe: probe.into(), events: 2 }), 1);
         let program = ProgramCost { program: "x".into(), runs: 3, run_ns: 4 };
-        let cost = ProbeCost { probe: probe.into(), programs: vec![program], events: 5 };
+        let cost =
+            ProbeCost { probe: probe.into(), programs: vec![program], events: 5, ..no_cost() };
         figures.add(&Event::now(cost), 1);
     }
     for of in all_meanings() {
@@ -134,18 +140,19 @@ fn promtool_has_nothing_to_say_of_any_metric() {
         (0..300).for_each(|n| figures.add(&window(of, "api-7", &n.to_string(), n), 1));
     }
     figures.resources(Resources {
-        cpu_seconds: 0.5,
+        cpu_ns: 500,
         resident_bytes: Some(1),
         open_files: Some(3),
-        began_unix_seconds: 1.0e9,
+        began_unix_ns: 1_000_000_000_000_000_000,
     });
     let page = figures.text(2).unwrap();
     promtool(&page);
     let lines = parse(&page);
-    let names: BTreeSet<&str> = lines.iter().map(|(name, ..)| name.as_str()).collect();
-    for of in all_meanings() {
-        let begins = format!("temblor_{}_{}", of.probe, of.name);
-        assert!(names.iter().any(|name| name.starts_with(&begins)), "{begins}");
+    for probe in all_meanings().map(|of| of.probe) {
+        let begins = format!("# TYPE temblor_{probe}_");
+        let metrics = page.lines().filter(|line| line.starts_with(&begins)).count();
+        let figures = all_meanings().filter(|of| of.probe == probe).count();
+        assert_eq!(metrics, figures, "{probe}");
     }
     assert!(of(&lines, "temblor_collapsed_readings_total").len() > 3);
 }
@@ -240,7 +247,7 @@ fn what_a_probe_cost_never_goes_back_when_it_is_attached_again() {
     let cost = |runs, run_ns| {
         let program = ProgramCost { program: "x".into(), runs, run_ns };
         let programs = vec![program];
-        Event::now(ProbeCost { probe: "tcp".into(), programs, events: 0 })
+        Event::now(ProbeCost { probe: "tcp".into(), programs, ..no_cost() })
     };
     let mut up = Vec::new();
     let mut told = |figures: &mut Figures| {

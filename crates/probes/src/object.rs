@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::{
-    Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program, ProgramMut,
+    ErrorKind, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program, ProgramMut,
 };
 use temblor_event::ProbeCost;
 
@@ -172,11 +172,14 @@ impl Loaded {
             .map_err(|source| Error::kernel(format!("put an entry into {map}"), source))
     }
 
-    /// Takes an entry out of a map.
+    /// Takes an entry out of a map, if it is there.
     pub(crate) fn remove<K: Plain>(&self, map: &'static str, key: &K) -> Result<(), Error> {
-        self.map(map)?
-            .delete(as_bytes(key))
-            .map_err(|source| Error::kernel(format!("take an entry out of {map}"), source))
+        match self.map(map)?.delete(as_bytes(key)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::kernel(format!("take an entry out of {map}"), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A map's entries, as many as `max`. One that comes or goes meanwhile may be among them or

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use temblor_event::{Event, ProbeCost, ProbeStatus};
+use temblor_event::{Event, ProbeCost, ProbeStatus, clock};
 
 use crate::Error;
 use crate::budget::{Budget, Keeper};
@@ -30,6 +30,12 @@ pub trait Probe: Send {
     /// # Errors
     /// The kernel's counts cannot be read.
     fn spent_ns(&self) -> Result<u64, Error>;
+
+    /// What it has cost so far.
+    ///
+    /// # Errors
+    /// The kernel's counts cannot be read.
+    fn cost(&self) -> Result<ProbeCost, Error>;
 
     /// Does less from now on, because it costs too much, and says what: a sample instead of
     /// everything. None: there is nothing left to do without.
@@ -70,12 +76,25 @@ impl Running {
         budget: Budget,
         sink: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, Error> {
+        Self::start_with_account(probe, budget, None, sink)
+    }
+
+    /// As [`Running::start`], and says so often what the probe has cost so far.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start_with_account(
+        probe: Box<dyn Probe>,
+        budget: Budget,
+        account_every: Option<Duration>,
+        sink: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Self, Error> {
         let status = probe.status();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name(format!("probe-{}", status.probe))
-            .spawn(move || run(probe, budget, sink, &stopped))
+            .spawn(move || run(probe, budget, account_every, sink, &stopped))
             .map_err(|source| Error::System {
                 doing: format!("start the thread of the {} probe", status.probe),
                 source,
@@ -87,6 +106,13 @@ impl Running {
     #[must_use]
     pub fn status(&self) -> ProbeStatus {
         self.status.clone()
+    }
+
+    /// Whether its thread has ended, because the kernel could not be read any more;
+    /// [`Running::stop`] says why.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Takes the probe off, hands what is still in the kernel to the sink, and says what it cost.
@@ -115,13 +141,20 @@ impl Drop for Running {
 fn run(
     mut probe: Box<dyn Probe>,
     budget: Budget,
+    account_every: Option<Duration>,
     mut sink: impl FnMut(Event),
     stop: &AtomicBool,
 ) -> Result<ProbeCost, Error> {
     let mut keeper = Keeper::new(budget);
+    let mut accounted_ns = clock::now_ns();
     while !stop.load(Ordering::Acquire) {
         probe.poll(LOOK_UP_EVERY, &mut sink)?;
         keeper.look(&mut *probe, &mut sink)?;
+        let since = Duration::from_nanos(clock::now_ns().saturating_sub(accounted_ns));
+        if account_every.is_some_and(|every| since >= every) {
+            accounted_ns = clock::now_ns();
+            sink(Event::now(probe.cost()?));
+        }
     }
     probe.finish(&mut sink)
 }

@@ -5,6 +5,7 @@
 //! report is written.
 
 mod abort;
+mod agent;
 mod counters;
 mod error;
 mod hold;
@@ -31,10 +32,12 @@ pub use temblor_faults::undo::state_dir as undo_dir;
 use temblor_lab::State as LabState;
 use temblor_plan::Experiment;
 
+pub use agent::{AgentSettings, Looked, Told, agent};
 pub use error::RunnerError;
 pub use hold::{Held, HoldSettings, hold, refuse_open_journals};
 pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
+pub use probe::own_cost;
 pub use progress::{Standing, Update};
 pub use run::{Out, Settings, UndoSettings, run};
 pub use stop::Stop;

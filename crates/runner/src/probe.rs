@@ -28,39 +28,48 @@ pub(crate) fn attach(
     targets: &[Target],
     known: &[(IpAddr, String)],
 ) -> Result<Probes, RunnerError> {
-    let mut attached: Vec<Box<dyn Probe>> = Vec::with_capacity(names.len());
-    let mut roster = None;
+    let mut probes = Probes::default();
     for name in names {
-        let refused = |error| refused(name, error);
-        let probe: Box<dyn Probe> = match name.as_str() {
-            "tcp" => {
-                let mut attribution = Attribution::of(targets);
-                for (address, of) in known {
-                    attribution.name(*address, of);
-                }
-                Box::new(TcpProbe::attach(&attribution).map_err(refused)?)
-            }
-            "sched" => {
-                let members = members(&mut roster, targets).map_err(refused)?;
-                Box::new(SchedProbe::attach(members).map_err(refused)?)
-            }
-            "process" => {
-                let members = members(&mut roster, targets).map_err(refused)?;
-                Box::new(ProcessProbe::attach(members).map_err(refused)?)
-            }
-            "edges" => {
-                let members = members(&mut roster, targets).map_err(refused)?;
-                Box::new(EdgesProbe::attach(members, known).map_err(refused)?)
-            }
-            "memory" => {
-                let members = members(&mut roster, targets).map_err(refused)?;
-                Box::new(MemoryProbe::attach(members).map_err(refused)?)
-            }
-            other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
-        };
-        attached.push(probe);
+        let probe = attach_one(name, targets, known, &mut probes.roster)?;
+        probes.attached.push(probe);
     }
-    Ok(Probes { attached, roster })
+    Ok(probes)
+}
+
+/// Attaches one probe, and makes the roster if it is the first that wants it.
+pub(crate) fn attach_one(
+    name: &str,
+    targets: &[Target],
+    known: &[(IpAddr, String)],
+    roster: &mut Option<Roster>,
+) -> Result<Box<dyn Probe>, RunnerError> {
+    let refused = |error| refused(name, error);
+    Ok(match name {
+        "tcp" => {
+            let mut attribution = Attribution::of(targets);
+            for (address, of) in known {
+                attribution.name(*address, of);
+            }
+            Box::new(TcpProbe::attach(&attribution).map_err(refused)?)
+        }
+        "sched" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(SchedProbe::attach(members).map_err(refused)?)
+        }
+        "process" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(ProcessProbe::attach(members).map_err(refused)?)
+        }
+        "edges" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(EdgesProbe::attach(members, known).map_err(refused)?)
+        }
+        "memory" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(MemoryProbe::attach(members).map_err(refused)?)
+        }
+        other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
+    })
 }
 
 /// The roster that the probes share, made for the first that wants it.
@@ -85,7 +94,8 @@ fn refused(probe: &str, error: ProbeError) -> RunnerError {
 
 /// What this process and the threads in it have used so far (getrusage); the wall time is left to
 /// the caller, who knows since when.
-pub(crate) fn own_cost() -> temblor_event::Cost {
+#[must_use]
+pub fn own_cost() -> temblor_event::Cost {
     // SAFETY: getrusage writes a plain struct of integers that lives for the call.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();

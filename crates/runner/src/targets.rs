@@ -160,45 +160,67 @@ fn picked(pick: temblor_plan::Pick) -> pick::Pick {
     }
 }
 
+/// Why nobody was found.
+pub(crate) struct NotFound {
+    pub(crate) why: RunnerError,
+    /// A later look may find somebody.
+    pub(crate) may_come: bool,
+}
+
 /// Every instance that there is. Whether it may be acted on is not looked at.
 pub(crate) fn find(
     alias: &str,
     how: &Find,
     lab: Option<&LabState>,
 ) -> Result<Vec<Target>, RunnerError> {
+    look(alias, how, lab).map_err(|none| none.why)
+}
+
+/// The same, for whoever looks again.
+pub(crate) fn look(
+    alias: &str,
+    how: &Find,
+    lab: Option<&LabState>,
+) -> Result<Vec<Target>, NotFound> {
+    let engine = || engine(alias).map_err(|why| NotFound { why, may_come: true });
     let found = match how {
         Find::Service(service) => return Ok(vec![in_lab(alias, service, lab)?]),
         Find::Pid(pid) => find::by_pid(*pid),
         Find::Process(name) => find::by_process_name(name),
         Find::Cgroup(path) => find::by_cgroup(path),
         Find::Unit(name) => find::by_unit(name),
-        Find::Container(name) => find::by_container(&engine(alias)?, name),
-        Find::Label(label) => find::by_label(&engine(alias)?, label),
+        Find::Container(name) => find::by_container(&engine()?, name),
+        Find::Label(label) => find::by_label(&engine()?, label),
         Find::Compose { service, project } => {
-            find::by_compose_service(&engine(alias)?, service, project.as_deref())
+            find::by_compose_service(&engine()?, service, project.as_deref())
         }
     };
     found.map_err(|error| {
-        RunnerError::Input(format!("the target \"{alias}\" was not found: {}", chain(&error)))
+        let why = format!("the target \"{alias}\" was not found: {}", chain(&error));
+        // A process that is gone is gone, whoever has its number later.
+        let may_come = error.may_come() && !matches!(how, Find::Pid(_));
+        NotFound { why: RunnerError::Input(why), may_come }
     })
 }
 
-fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, RunnerError> {
+fn in_lab(alias: &str, service: &str, lab: Option<&LabState>) -> Result<Target, NotFound> {
     let lab = lab.ok_or_else(|| {
-        RunnerError::Input(format!(
+        let why = format!(
             "the target \"{alias}\" is a service of the lab, and no lab is up: \
              add `lab: exchange` to the experiment, or run `temblor lab up`"
-        ))
+        );
+        NotFound { why: RunnerError::Input(why), may_come: true }
     })?;
     if !lab.services.iter().any(|s| s.name == service) {
         let known: Vec<&str> = lab.services.iter().map(|s| s.name.as_str()).collect();
-        return Err(RunnerError::Input(format!(
+        let why = format!(
             "the target \"{alias}\" is the service \"{service}\", which the lab does not have: \
              it has {}",
             known.join(", ")
-        )));
+        );
+        return Err(NotFound { why: RunnerError::Input(why), may_come: false });
     }
-    lab.target(service).map_err(lab_failed)
+    lab.target(service).map_err(|error| NotFound { why: lab_failed(error), may_come: true })
 }
 
 pub(crate) fn lab_failed(error: temblor_lab::Error) -> RunnerError {

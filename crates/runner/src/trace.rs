@@ -147,7 +147,7 @@ fn find(settings: &TraceSettings) -> Result<Vec<Target>, RunnerError> {
 }
 
 /// The names of the lab's addresses: whoever is traced may talk to its services.
-fn addresses(lab: Option<&LabState>) -> Result<Vec<(IpAddr, String)>, RunnerError> {
+pub(crate) fn addresses(lab: Option<&LabState>) -> Result<Vec<(IpAddr, String)>, RunnerError> {
     let services = lab.map(LabState::targets).transpose().map_err(lab_failed)?.unwrap_or_default();
     let of = |target: Target| {
         let name = target.service;

@@ -15,8 +15,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use temblor_event::{Body, Event, clock};
-use temblor_plan::{Find, PROBES, parse_duration, parse_share};
-use temblor_runner::{Budget, Sought, Stop, TraceSettings};
+use temblor_exporter::{Figures, Limits};
+use temblor_plan::parse_duration;
+use temblor_runner::{Stop, TraceSettings};
 
 use self::account::Account;
 use self::words::words;
@@ -24,6 +25,7 @@ use crate::args::Trace;
 use crate::exit::{Exit, Failure};
 use crate::run::{lab_that_is_up, need_root};
 use crate::terminal::{self, print, say, wrapped};
+use crate::watched::{budget, die_of, input, probes, sought};
 
 /// As long as a fault may be held.
 const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -36,47 +38,25 @@ const WIDTH: usize = 80;
 /// Watches until the time is over, or somebody ends it, and sums up.
 pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     let probes = probes(&args.probes)?;
-    let budget = args.budget.as_deref().map(budget).transpose()?.unwrap_or_default();
+    let budget = budget(args.budget.as_deref())?;
     let length = args.lasting.as_deref().map(length).transpose()?;
     need_root()?;
     let options = temblor_lab::Options::from_env().map_err(Failure::from);
     let lab = options.and_then(|options| lab_that_is_up(&options));
     // Who asks for none of its services need not have a lab that is well.
-    let lab = if args.service.is_empty() { lab.unwrap_or(None) } else { lab? };
+    let lab = if args.targets.service.is_empty() { lab.unwrap_or(None) } else { lab? };
     let stop = Stop::default();
     let quiet = Arc::new(AtomicBool::new(false));
     end_on_signals(&stop, &quiet)?;
     end_when_nobody_reads(&stop, &quiet)?;
-    let settings = TraceSettings { probes, targets: sought(args), lab, budget, length, stop };
-    let mut shown = Shown { json: args.json, ..Shown::default() };
-    let traced = temblor_runner::trace(&settings, &mut |event| shown.show(&event));
-    if !args.json && traced.is_ok() && !quiet.load(Ordering::Acquire) {
-        print("");
-        shown.account.told(columns()).iter().for_each(|line| print(line));
+    let settings =
+        TraceSettings { probes, targets: sought(&args.targets), lab, budget, length, stop };
+    let mut shown = Shown::new(args);
+    temblor_runner::trace(&settings, &mut |event| shown.show(&event))?;
+    if !quiet.load(Ordering::Acquire) {
+        shown.sum_up()?;
     }
-    Ok(traced.map(|()| Exit::Pass)?)
-}
-
-fn probes(asked: &[String]) -> Result<Vec<String>, Failure> {
-    let mut probes: Vec<String> = Vec::new();
-    for probe in asked {
-        if !PROBES.contains(&probe.as_str()) {
-            let known = PROBES.join(", ");
-            return Err(input(format!("unknown probe \"{probe}\": there are {known}")));
-        }
-        if !probes.contains(probe) {
-            probes.push(probe.clone());
-        }
-    }
-    Ok(probes)
-}
-
-fn budget(text: &str) -> Result<Budget, Failure> {
-    let share = parse_share(text).map_err(|why| input(format!("--budget {text}: {why}")))?;
-    if share <= 0.0 {
-        return Err(input(format!("--budget {text}: give more than 0%")));
-    }
-    Ok(Budget::share(share))
+    Ok(Exit::Pass)
 }
 
 fn length(text: &str) -> Result<Duration, Failure> {
@@ -85,32 +65,6 @@ fn length(text: &str) -> Result<Duration, Failure> {
         return Err(input(format!("--for {text}: give more than 0 and at most 24h")));
     }
     Ok(length)
-}
-
-fn input(why: String) -> Failure {
-    Failure::input(anyhow::anyhow!(why))
-}
-
-/// Whom the command line names.
-fn sought(args: &Trace) -> Vec<Sought> {
-    type Way = fn(String) -> Find;
-    let ways: [(&str, &[String], Way); 7] = [
-        ("service", &args.service, Find::Service),
-        ("process", &args.process, Find::Process),
-        ("cgroup", &args.cgroup, Find::Cgroup),
-        ("unit", &args.unit, Find::Unit),
-        ("container", &args.container, Find::Container),
-        ("label", &args.label, Find::Label),
-        ("compose", &args.compose, |service| Find::Compose { service, project: None }),
-    ];
-    let pids =
-        args.pid.iter().map(|pid| Sought { written: format!("pid:{pid}"), find: Find::Pid(*pid) });
-    let named = ways.iter().flat_map(|(way, names, find)| {
-        names
-            .iter()
-            .map(move |name| Sought { written: format!("{way}:{name}"), find: find(name.clone()) })
-    });
-    pids.chain(named).collect()
 }
 
 /// Ctrl-C ends it with a summary; whoever terminates it wants none. A second signal ends it at
@@ -142,13 +96,6 @@ fn end_on_signals(stop: &Stop, quiet: &Arc<AtomicBool>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As if nobody had listened for it.
-fn die_of(signal: i32) {
-    if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
-        say(&format!("temblor: could not end on signal {signal}: {error}"));
-    }
-}
-
 /// A pipe whose reader is gone ends it, also while there is nothing to write.
 fn end_when_nobody_reads(stop: &Stop, quiet: &Arc<AtomicBool>) -> Result<(), Failure> {
     let (stop, quiet) = (stop.clone(), Arc::clone(quiet));
@@ -175,38 +122,78 @@ fn columns() -> usize {
     if terminal::is_terminal() { terminal::width() } else { WIDTH }
 }
 
-/// Shows events as they come, and adds them up.
-#[derive(Default)]
-struct Shown {
-    json: bool,
-    began_ns: Option<u64>,
-    account: Account,
+/// What is made of the events.
+enum Shown {
+    /// Each is a line of JSON.
+    Json,
+    /// Nothing until the end.
+    Figures(Box<Figures>),
+    /// Each is a line in words, and they are added up.
+    Words { began_ns: Option<u64>, account: Box<Account> },
 }
 
 impl Shown {
+    fn new(args: &Trace) -> Self {
+        if args.json {
+            Self::Json
+        } else if args.prometheus {
+            Self::Figures(Box::new(Figures::new(Limits::default())))
+        } else {
+            Self::Words { began_ns: None, account: Box::default() }
+        }
+    }
+
     fn show(&mut self, event: &Event) {
-        if self.json {
-            match serde_json::to_string(event) {
+        match self {
+            Self::Json => match serde_json::to_string(event) {
                 Ok(line) => print(&line),
                 Err(error) => say(&format!("temblor: an event could not be written: {error}")),
+            },
+            Self::Figures(figures) => {
+                figures.add(event, clock::now_ns());
+                say_of_probe(&event.body);
             }
-            return;
-        }
-        let began_ns = *self.began_ns.get_or_insert_with(clock::now_ns);
-        self.account.add(&event.body);
-        if let Body::ProbeStatus(status) = &event.body {
-            say(&format!("the {} probe is attached", status.probe));
-            for unseen in &status.unseen {
-                say(&format!("  not seen: {unseen}"));
+            Self::Words { began_ns, account } => {
+                let began_ns = *began_ns.get_or_insert_with(clock::now_ns);
+                account.add(&event.body);
+                say_of_probe(&event.body);
+                show_line(event, began_ns);
             }
         }
-        let Some((of, what)) = words(&event.body) else { return };
-        let at = Duration::from_nanos(event.t_ns.saturating_sub(began_ns));
-        let line = format!("{:>8.3} s  {of}  {what}", at.as_secs_f64());
-        if terminal::is_terminal() {
-            wrapped(&line, columns(), 20).iter().for_each(|line| print(line));
-        } else {
-            print(&terminal::plain(&line));
+    }
+
+    fn sum_up(self) -> Result<(), Failure> {
+        match self {
+            Self::Json => {}
+            Self::Figures(mut figures) => {
+                let page = figures.text(clock::now_ns()).map_err(Failure::other)?;
+                print(page.trim_end());
+            }
+            Self::Words { account, .. } => {
+                print("");
+                account.told(columns()).iter().for_each(|line| print(line));
+            }
         }
+        Ok(())
+    }
+}
+
+fn say_of_probe(body: &Body) {
+    if let Body::ProbeStatus(status) = body {
+        say(&format!("the {} probe is attached", status.probe));
+        for unseen in &status.unseen {
+            say(&format!("  not seen: {unseen}"));
+        }
+    }
+}
+
+fn show_line(event: &Event, began_ns: u64) {
+    let Some((of, what)) = words(&event.body) else { return };
+    let at = Duration::from_nanos(event.t_ns.saturating_sub(began_ns));
+    let line = format!("{:>8.3} s  {of}  {what}", at.as_secs_f64());
+    if terminal::is_terminal() {
+        wrapped(&line, columns(), 20).iter().for_each(|line| print(line));
+    } else {
+        print(&terminal::plain(&line));
     }
 }

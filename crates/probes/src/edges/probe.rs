@@ -211,6 +211,10 @@ impl Probe for EdgesProbe {
         self.sampling.coarser(&self.loaded)
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
         self.off = Some(Told::NotYet);
@@ -222,6 +226,6 @@ impl Probe for EdgesProbe {
         if self.off != Some(Told::All) {
             self.close_window(sink)?;
         }
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }

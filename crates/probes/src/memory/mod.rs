@@ -420,6 +420,10 @@ impl Probe for MemoryProbe {
         self.loaded.spent_ns()
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
         self.off = true;
@@ -430,6 +434,6 @@ impl Probe for MemoryProbe {
         if !self.done {
             self.close_window(sink)?;
         }
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }

@@ -247,6 +247,10 @@ impl Probe for ProcessProbe {
         self.loaded.spent_ns()
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
     }
@@ -257,6 +261,6 @@ impl Probe for ProcessProbe {
         self.poll(Duration::ZERO, sink)?;
         self.poll(Duration::ZERO, sink)?;
         self.tell_losses(clock::now_ns(), sink)?;
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }

@@ -7,6 +7,7 @@
 //! The map is keyed by the numbers of the first pid namespace; the reader may live in another one,
 //! as in a container.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -60,36 +61,45 @@ impl Roster {
             without: &[],
             shared: &[],
         })?;
-        let cgroups = Cgroups::detect().map_err(|source| Error::System {
-            doing: "look at the cgroups that are mounted".into(),
-            source,
-        })?;
-        for (number, target) in (0_u32..).zip(targets) {
-            let owns_group = target.origin != Origin::Processes;
-            for dir in target.group.dirs().iter().filter(|_| owns_group) {
-                // A group that is gone has no processes to come.
-                let Ok(Some((hierarchy, inode))) = cgroups.identify(dir) else { continue };
-                loaded.put("groups", &group_key { hierarchy, unused: 0, inode }, &number)?;
-            }
-        }
+        let everybody: Vec<_> = (0_u32..).zip(targets).collect();
+        watch_groups(&loaded, &everybody)?;
         loaded.attach_all(&[SEED])?;
         let roster = Self { loaded, targets: targets.to_vec(), losses: Losses::of(NAME) };
-        // After the hooks are in place; and twice, because a child that is forked between being
-        // listed and its parent's being taken in falls between. The second time its parent is in.
-        for _ in 0..2 {
-            roster.take_in_everybody()?;
-        }
+        roster.take_in(&everybody)?;
         Ok(roster)
     }
 
-    fn take_in_everybody(&self) -> Result<(), Error> {
+    /// Takes in the processes that a target has now: those that somebody has started again, whom
+    /// no fork of the target's tells of. Its cgroup may be another of the same name.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn follow(&mut self, target: &Target) -> Result<(), Error> {
+        let same = |one: &Target| one.service == target.service;
+        let Some(at) = self.targets.iter().position(same) else { return Ok(()) };
+        self.targets[at] = target.clone();
+        let number = u32::try_from(at).unwrap_or(NOBODY);
+        watch_groups(&self.loaded, &[(number, target)])?;
+        self.take_in(&[(number, target)])
+    }
+
+    /// After the hooks are in place; and twice, because a child that is forked between being listed
+    /// and its parent's being taken in falls between. The second time its parent is in.
+    fn take_in(&self, targets: &[(u32, &Target)]) -> Result<(), Error> {
+        self.take_in_once(targets)?;
+        self.take_in_once(targets)
+    }
+
+    fn take_in_once(&self, targets: &[(u32, &Target)]) -> Result<(), Error> {
         let system = |source| Error::System { doing: "look at the processes".into(), source };
         let all = Processes::read().map_err(system)?;
-        for (number, target) in (0_u32..).zip(&self.targets) {
+        let mut named = BTreeSet::new();
+        for (number, target) in targets {
             for pid in target.processes_now() {
                 // As with those that are forked later: a child belongs where its parent does.
                 for pid in all.descendants(pid).into_iter().chain([pid]) {
-                    self.loaded.put("named", &pid, &number)?;
+                    self.loaded.put("named", &pid, number)?;
+                    named.insert(pid);
                 }
             }
         }
@@ -102,7 +112,8 @@ impl Roster {
             doing: "look at the processes that are there already".into(),
             source,
         })?;
-        Ok(())
+        // The next time their numbers may be others'.
+        named.iter().try_for_each(|pid| self.loaded.remove("named", pid))
     }
 
     /// The targets, in the order of their numbers.
@@ -127,4 +138,21 @@ impl Roster {
     pub(crate) fn share<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Error> {
         Ok(with(self.loaded.map(MEMBERS)?.as_fd()))
     }
+}
+
+/// Whatever comes into the targets' cgroups is theirs.
+fn watch_groups(loaded: &Loaded, targets: &[(u32, &Target)]) -> Result<(), Error> {
+    let cgroups = Cgroups::detect().map_err(|source| Error::System {
+        doing: "look at the cgroups that are mounted".into(),
+        source,
+    })?;
+    for (number, target) in targets {
+        let owns_group = target.origin != Origin::Processes;
+        for dir in target.group.dirs().iter().filter(|_| owns_group) {
+            // A group that is gone has no processes to come.
+            let Ok(Some((hierarchy, inode))) = cgroups.identify(dir) else { continue };
+            loaded.put("groups", &group_key { hierarchy, unused: 0, inode }, number)?;
+        }
+    }
+    Ok(())
 }

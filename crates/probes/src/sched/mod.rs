@@ -246,6 +246,10 @@ impl Probe for SchedProbe {
         self.sampling.coarser(&self.loaded)
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
     }
@@ -253,6 +257,6 @@ impl Probe for SchedProbe {
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {
         self.loaded.detach();
         self.close_window(sink)?;
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }

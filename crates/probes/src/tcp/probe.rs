@@ -166,6 +166,10 @@ impl Probe for TcpProbe {
         self.sampling.coarser(&self.loaded)
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
     }
@@ -174,7 +178,7 @@ impl Probe for TcpProbe {
         self.loaded.detach();
         self.poll(Duration::ZERO, sink)?;
         self.close_window(sink)?;
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }
 

@@ -125,6 +125,26 @@ impl FindError {
         Self::NotFound { kind, wanted: wanted.to_owned(), nearest: nearest(wanted, known) }
     }
 
+    /// Whether a later look for the same may find it: it is not there yet, or not any more. Where
+    /// not, what is sought is wrong in itself.
+    #[must_use]
+    pub fn may_come(&self) -> bool {
+        match self {
+            Self::NoProcess { .. }
+            | Self::Ended { .. }
+            | Self::NotFound { .. }
+            | Self::Empty { .. }
+            | Self::Engine(_)
+            | Self::Looking { .. } => true,
+            Self::Thread { .. }
+            | Self::RootGroup { .. }
+            | Self::BadName { .. }
+            | Self::Several { .. }
+            | Self::SeveralProjects { .. }
+            | Self::Elsewhere { .. } => false,
+        }
+    }
+
     /// Whether what was being looked at went away meanwhile.
     pub(super) fn is_gone(&self) -> bool {
         match self {

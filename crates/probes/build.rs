@@ -14,7 +14,9 @@ fn main() {
     println!("cargo:rerun-if-env-changed=CLANG");
     println!("cargo:rerun-if-changed={}", source.join("include").display());
     let clang = clang();
-    for probe in ["edges", "floor", "memory", "process", "reader", "roster", "sched", "tcp"] {
+    for probe in
+        ["block", "edges", "floor", "memory", "process", "reader", "roster", "sched", "tcp"]
+    {
         build(probe, &clang, &source, &out);
     }
 }

@@ -30,7 +30,7 @@ pub const API_VERSION: &str = "temblor.dev/v1";
 pub const LOAD_PROFILES: &[&str] = &["orders"];
 
 /// The probes that an experiment may name.
-pub const PROBES: &[&str] = &["tcp", "sched", "process", "edges", "memory"];
+pub const PROBES: &[&str] = &["tcp", "sched", "process", "block", "edges", "memory"];
 
 /// The labs that an experiment may name.
 pub const LABS: &[&str] = &["exchange"];

@@ -1,5 +1,6 @@
 //! What all probes ask of the kernel: its types, and what our programs cost.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -74,6 +75,34 @@ impl KernelTypes {
         let prototype = FuncProto::try_from(prototype).ok()?;
         // The first parameter is the tracepoint's private data; programs do not get it.
         Some(prototype.len().saturating_sub(1))
+    }
+
+    /// Whether a module that is loaded brings this tracepoint. The kernel tells of modules' types
+    /// from 5.11 on.
+    pub(crate) fn module_has_tracepoint(&self, module: &str, name: &str) -> bool {
+        let (Ok(module), Ok(name)) =
+            (CString::new(module), CString::new(format!("btf_trace_{name}")))
+        else {
+            return false;
+        };
+        // SAFETY: the names end in a zero; both sets of types are asked for nothing after they are
+        // freed, and freeing what could not be loaded (null, or an error's number) does nothing.
+        unsafe {
+            let kernel = libbpf_sys::btf__load_vmlinux_btf();
+            if libbpf_sys::libbpf_get_error(kernel.cast()) != 0 {
+                return false;
+            }
+            let types = libbpf_sys::btf__load_module_btf(module.as_ptr(), kernel);
+            let found = libbpf_sys::libbpf_get_error(types.cast()) == 0
+                && libbpf_sys::btf__find_by_name_kind(
+                    types,
+                    name.as_ptr(),
+                    libbpf_sys::BTF_KIND_TYPEDEF,
+                ) > 0;
+            libbpf_sys::btf__free(types);
+            libbpf_sys::btf__free(kernel);
+            found
+        }
     }
 
     /// Whether the kernel has a function of this name.

@@ -8,6 +8,7 @@
 //! What this crate does not know: experiments, faults, the lab. It is told which network
 //! namespaces to watch and what to call the addresses it meets.
 
+pub mod block;
 mod budget;
 pub mod edges;
 mod error;
@@ -42,6 +43,7 @@ pub fn capabilities() -> Vec<Capability> {
     all.extend(process::capabilities());
     all.extend(edges::capabilities());
     all.extend(memory::capabilities());
+    all.extend(block::capabilities());
     all
 }
 
@@ -56,6 +58,7 @@ pub fn trial(probe: &str) -> Result<(), Error> {
         "process" => process::trial(),
         "edges" => edges::trial(),
         "memory" => memory::trial(),
+        "block" => block::trial(),
         other => Err(Error::Missing {
             what: format!("there is no probe {other}"),
             how: "leave it out".into(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use temblor_host::target::Target;
+use temblor_probes::block::BlockProbe;
 use temblor_probes::edges::EdgesProbe;
 use temblor_probes::memory::MemoryProbe;
 use temblor_probes::process::ProcessProbe;
@@ -67,6 +68,10 @@ pub(crate) fn attach_one(
         "memory" => {
             let members = members(roster, targets).map_err(refused)?;
             Box::new(MemoryProbe::attach(members).map_err(refused)?)
+        }
+        "block" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(BlockProbe::attach(members).map_err(refused)?)
         }
         other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
     })

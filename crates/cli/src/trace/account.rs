@@ -127,6 +127,10 @@ impl Account {
                 }
             }
         }
+        for (probe, other) in self.measures.others(&self.targets) {
+            page.title(other);
+            self.measures.told(&mut page, probe, other);
+        }
         self.cost(&mut page);
         page.lines
     }

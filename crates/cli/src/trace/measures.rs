@@ -94,6 +94,12 @@ impl Measures {
         sum.merge(&known);
     }
 
+    /// Figures that are no target's but, for one, the whole machine's: of which probe and whose.
+    pub(super) fn others(&self, targets: &[String]) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.sums.keys().map(|(probe, service)| (probe.as_str(), service.as_str()));
+        all.filter(|(_, service)| targets.iter().all(|target| target != service))
+    }
+
     /// What a probe counted of a target, a row for each figure, its histogram with it.
     pub(super) fn told(&self, page: &mut Page, probe: &str, target: &str) {
         let key = (probe.to_owned(), target.to_owned());

@@ -245,13 +245,15 @@ struct cgroup_root {
 	int hierarchy_id;
 };
 
-struct cgroup {
-	struct kernfs_node *kn;
-	struct cgroup_root *root;
-};
-
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 /* The number of each is the kernel's. */
@@ -380,6 +382,64 @@ struct bpf_iter__task_file {
 struct bpf_iter__bpf_map_elem {
 	void *key;
 	void *value;
+};
+
+struct gendisk {
+	int major;
+	int first_minor;
+};
+
+struct request_queue {
+	/* From Linux 5.15 on. */
+	struct gendisk *disk;
+};
+
+struct blkcg {
+	struct cgroup_subsys_state css;
+};
+
+struct blkcg_gq {
+	struct blkcg *blkcg;
+};
+
+struct block_device {
+	/* From Linux 5.12 on; before, a request had only bi_disk. */
+	struct gendisk *bd_disk;
+};
+
+struct bvec_iter {
+	unsigned int bi_size;
+};
+
+struct bio {
+	struct block_device *bi_bdev;
+	unsigned int bi_opf;
+	struct bvec_iter bi_iter;
+	/* Only where the kernel has an I/O controller. */
+	struct blkcg_gq *bi_blkg;
+};
+
+/* Before Linux 5.12. */
+struct bio___disk {
+	struct gendisk *bi_disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len;
+	struct bio *bio;
+	__u64 start_time_ns;
+};
+
+/* Before Linux 5.17. */
+struct request___disk {
+	struct gendisk *rq_disk;
+};
+
+/* The numbers are the kernel's. */
+enum req_flag_bits {
+	__REQ_PREFLUSH,
 };
 
 #pragma clang attribute pop

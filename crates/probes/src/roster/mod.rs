@@ -34,6 +34,8 @@ const SEED: &str = "roster_seed";
 const NOBODY: u32 = u32::MAX;
 /// The map that the probes share, by the name that it has in each of them.
 pub(crate) const MEMBERS: &str = "members";
+/// The map of the targets' cgroups, likewise.
+pub(crate) const GROUPS: &str = "groups";
 
 /// The targets of a run and their processes. Dropping it ends the following; the probes that share
 /// its map keep what it knew.
@@ -138,6 +140,14 @@ impl Roster {
     pub(crate) fn share<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Error> {
         Ok(with(self.loaded.map(MEMBERS)?.as_fd()))
     }
+
+    /// The maps of members and of their cgroups.
+    pub(crate) fn share_groups<T>(
+        &self,
+        with: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> T,
+    ) -> Result<T, Error> {
+        Ok(with(self.loaded.map(MEMBERS)?.as_fd(), self.loaded.map(GROUPS)?.as_fd()))
+    }
 }
 
 /// Whatever comes into the targets' cgroups is theirs.
@@ -151,7 +161,7 @@ fn watch_groups(loaded: &Loaded, targets: &[(u32, &Target)]) -> Result<(), Error
         for dir in target.group.dirs().iter().filter(|_| owns_group) {
             // A group that is gone has no processes to come.
             let Ok(Some((hierarchy, inode))) = cgroups.identify(dir) else { continue };
-            loaded.put("groups", &group_key { hierarchy, unused: 0, inode }, number)?;
+            loaded.put(GROUPS, &group_key { hierarchy, unused: 0, inode }, number)?;
         }
     }
     Ok(())

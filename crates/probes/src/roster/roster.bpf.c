@@ -8,25 +8,16 @@
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "groups.bpf.h"
 #include "members.bpf.h"
-#include "roster.h"
 #include "task.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-#define GROUPS_MAX 4096
 
 /* Processes for which there was no room. */
 __u64 members_lost = 0;
 /* Never read: it puts the type into the object's type information. */
 const volatile struct group_key layout_group_key = {};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, GROUPS_MAX);
-	__type(key, struct group_key);
-	__type(value, __u32);
-} groups SEC(".maps");
 
 /* Who is to be taken in, by their numbers in the reader's pid namespace. */
 struct {
@@ -41,16 +32,6 @@ static __always_inline void take_in(__u32 tgid, __u32 target)
 {
 	if (bpf_map_update_elem(&members, &tgid, &target, BPF_ANY))
 		__sync_fetch_and_add(&members_lost, 1);
-}
-
-static __always_inline __u32 *target_of_group(struct cgroup *group)
-{
-	struct group_key key = {
-		.hierarchy = BPF_CORE_READ(group, root, hierarchy_id),
-		.inode = BPF_CORE_READ(group, kn, id),
-	};
-
-	return bpf_map_lookup_elem(&groups, &key);
 }
 
 SEC("tp_btf/sched_process_fork")

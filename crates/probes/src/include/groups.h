@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
-/* A cgroup as the roster's programs and the reader both know it. */
-#ifndef TEMBLOR_ROSTER_H
-#define TEMBLOR_ROSTER_H
+/* A cgroup as the kernel halves and the reader both know it. */
+#ifndef TEMBLOR_GROUPS_H
+#define TEMBLOR_GROUPS_H
 
 /* Inodes are counted anew in each hierarchy. */
 struct group_key {

@@ -18,6 +18,7 @@ mod measured;
 mod process;
 mod run;
 mod sched;
+mod script;
 mod signal;
 mod tcp;
 pub mod tcp_names;
@@ -42,6 +43,7 @@ pub use run::{
     answer_is_known,
 };
 pub use sched::{Latency, SchedWindow, Throttled};
+pub use script::{ScriptCost, ScriptEnd, ScriptEnded, ScriptStarted};
 pub use signal::{SIGNALS, signal_name};
 pub use tcp::{
     Connection, RetransmitKind, TcpReset, TcpRetransmit, TcpRtt, TcpState, TcpStateChange,
@@ -171,6 +173,10 @@ bodies! {
     ProcessExit(ProcessExit) = "process.exit",
     /// A target's process was sent a signal.
     ProcessSignal(ProcessSignal) = "process.signal",
+    /// A bpftrace script of the user's runs along.
+    ScriptStarted(ScriptStarted) = "script.started",
+    /// A bpftrace script of the user's has ended.
+    ScriptEnded(ScriptEnded) = "script.ended",
 }
 
 impl From<RunStarted> for Body {

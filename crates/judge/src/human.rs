@@ -36,6 +36,7 @@ pub fn counted(n: u64, what: &str) -> String {
         ("edges", "edge"),
         ("events", "event"),
         ("figures", "figure"),
+        ("lines", "line"),
         ("lives", "life"),
         ("looks", "look"),
         ("operations", "operation"),

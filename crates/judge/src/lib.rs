@@ -24,6 +24,7 @@ mod log;
 mod phases;
 mod recovery;
 mod result;
+mod scripts;
 mod sentences;
 mod series;
 mod services;
@@ -56,6 +57,7 @@ pub use result::{
     RESULT_VERSION, RecoveryResult, Retransmission, RttFigures, RunResult, TcpPeerFigures,
     TimelineEntry, TimelineKind, Uncompared, Verdict,
 };
+pub use scripts::{ScriptEndResult, ScriptResult};
 pub use series::{LoadPoint, Series};
 pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, ServicesResult};
 pub use steady::SteadyWatch;
@@ -178,6 +180,7 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         answers,
         services,
         uncompared,
+        scripts: scripts::results(log),
     };
     Ok(Judged { result, series: series::series(log, load) })
 }

@@ -12,8 +12,8 @@ use temblor_event::{
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeShed,
     ProbeStatus, ProbeWindow, ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded,
-    RunStarted, SchedWindow, ServiceHealth, TargetSeen, TcpReset, TcpRetransmit, TcpRtt,
-    TcpStateChange,
+    RunStarted, SchedWindow, ScriptEnded, ScriptStarted, ServiceHealth, TargetSeen, TcpReset,
+    TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -96,6 +96,8 @@ pub(crate) struct Log<'a> {
     pub(crate) windows: Vec<At<'a, ProbeWindow>>,
     pub(crate) exits: Vec<At<'a, ProcessExit>>,
     pub(crate) signals: Vec<At<'a, ProcessSignal>>,
+    pub(crate) scripts_started: Vec<At<'a, ScriptStarted>>,
+    pub(crate) scripts_ended: Vec<At<'a, ScriptEnded>>,
 }
 
 impl<'a> Log<'a> {
@@ -216,6 +218,8 @@ impl<'a> Log<'a> {
             windows: Vec::new(),
             exits: Vec::new(),
             signals: Vec::new(),
+            scripts_started: Vec::new(),
+            scripts_ended: Vec::new(),
         }
     }
 
@@ -260,6 +264,8 @@ impl<'a> Log<'a> {
             Body::ProcessExit(what) => self.exits.push(At { t_ns, what }),
             Body::ProcessSignal(what) => self.signals.push(At { t_ns, what }),
             Body::ProcessExec(_) => {}
+            Body::ScriptStarted(what) => self.scripts_started.push(At { t_ns, what }),
+            Body::ScriptEnded(what) => self.scripts_ended.push(At { t_ns, what }),
         }
     }
 }

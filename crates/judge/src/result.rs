@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temblor_event::{Condition, Effect, Hook, HostFacts, LoadPlan, PhaseRole, ProgramCost};
 
+use crate::scripts::ScriptResult;
 use crate::services_result::ServicesResult;
 
 /// The version of this document. Fields may be added within a version; none changes its meaning.
@@ -93,6 +94,9 @@ pub struct RunResult {
     /// Counters that could have been a second source, and could not be used.
     #[serde(default)]
     pub uncompared: Vec<Uncompared>,
+    /// The user's own bpftrace scripts that ran along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scripts: Vec<ScriptResult>,
 }
 
 /// A question of the experiment with what the evidence says.

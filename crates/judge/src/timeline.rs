@@ -14,7 +14,7 @@ use crate::recovery::{First, Recovery};
 use crate::result::{ConnectionStory, FaultResult, LedgerResult, TimelineEntry, TimelineKind};
 use crate::sides::{Sides, services};
 use crate::steady::SteadyWatch;
-use crate::{timeline_process, timeline_tcp};
+use crate::{scripts, timeline_process, timeline_tcp};
 
 const ENTRIES_MAX: usize = 300;
 const PHASES_MAX: usize = 24;
@@ -30,6 +30,8 @@ const CHECKS_MAX: usize = 40;
 /// Changes of answer told of one check: a flapping one would bury the rest.
 const CHANGES_MAX: usize = 12;
 const BACKLOGS_MAX: usize = 10;
+/// An experiment may not have more of them.
+const SCRIPTS_MAX: usize = 8;
 /// First connection, drained, steady; the ledger; a first sign each.
 const SINGLE_LINES: usize = 6;
 
@@ -43,6 +45,7 @@ const _: () = assert!(
         + timeline_process::ENTRIES_MAX
         + CHECKS_MAX
         + BACKLOGS_MAX
+        + SCRIPTS_MAX
         + SINGLE_LINES
         <= ENTRIES_MAX
 );
@@ -75,6 +78,7 @@ pub(crate) fn timeline(from: &Sources<'_>) -> Vec<TimelineEntry> {
 
     let mut entries = bounded(phases(from), PHASES_MAX, "phases");
     entries.extend(bounded(troubles(from.log), TROUBLES_MAX, "troubles"));
+    entries.extend(bounded(scripts::timeline(from.log), SCRIPTS_MAX, "ends of scripts"));
     entries.extend(bounded(faults(from), FAULTS_MAX, "lines on faults"));
     entries.extend(bounded(levels(from), LEVELS_MAX, "changes of a dose"));
     entries.extend(bounded(services_lines(from), SERVICES_MAX, "lines on services"));

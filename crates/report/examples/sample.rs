@@ -11,7 +11,11 @@ mod sample;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = PathBuf::from(std::env::args_os().nth(1).ok_or("name a directory to write to")?);
-    let beside = Beside { experiment: Some(sample::EXPERIMENT), notices: Vec::new() };
+    let beside = Beside {
+        experiment: Some(sample::EXPERIMENT),
+        notices: Vec::new(),
+        scripts: sample::outputs(),
+    };
     let cascade = std::env::args().nth(2).is_some_and(|which| which == "cascade");
     let judged = if cascade { sample::cascade() } else { sample::judged() };
     let rendered = render(&judged, &beside)?;

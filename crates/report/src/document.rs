@@ -88,6 +88,12 @@ pub(crate) enum Block {
         wide: String,
         narrow: String,
     },
+    /// The last lines of what a program printed.
+    Output {
+        summary: String,
+        open: bool,
+        lines: Vec<String>,
+    },
     /// A long text as it is, folded away.
     Verbatim {
         summary: String,

@@ -246,6 +246,13 @@ fn properties(result: &RunResult) -> Vec<(String, String)> {
         ];
         all.extend(figures.map(|(name, value)| (format!("ledger.{name}"), count(value))));
     }
+    for script in &result.scripts {
+        let ended = script.ended.as_ref();
+        let name = |what: &str| format!("script.{}.{what}", script.name);
+        all.push((name("lines"), count(ended.map(|ended| ended.lines))));
+        let status = ended.map_or_else(|| NOT_OBSERVED.to_owned(), |ended| ended.status.clone());
+        all.push((name("ended"), status));
+    }
     for phase in &result.phases {
         let load = phase.load.as_ref();
         let figures = [

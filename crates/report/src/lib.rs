@@ -41,7 +41,21 @@ pub struct Beside<'a> {
     pub experiment: Option<&'a str>,
     /// What a reader of the report must know of the record itself.
     pub notices: Vec<String>,
+    /// What the user's own scripts printed.
+    pub scripts: Vec<ScriptOutput>,
 }
+
+/// What a bpftrace script printed.
+#[derive(Debug, Clone)]
+pub struct ScriptOutput {
+    /// The script's name.
+    pub script: String,
+    /// Lines, each with its time; or why they could not be read.
+    pub printed: Result<Vec<u8>, String>,
+}
+
+/// A little more than a run keeps of a script's output.
+const OUTPUT_BYTES_MAX: u64 = 17 << 20;
 
 /// Why no report could be made.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +138,13 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
         }
     }
     let judged = judge(&recorded.events)?;
+    for script in &judged.result.scripts {
+        let printed = dir.read_file(&script.output, OUTPUT_BYTES_MAX);
+        let why =
+            |error: RunError| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let printed = printed.map_err(why);
+        beside.scripts.push(ScriptOutput { script: script.name.clone(), printed });
+    }
     let rendered = render(&judged, &beside)?;
     let texts = [&rendered.json, &rendered.html, &rendered.markdown, &rendered.junit];
     for (name, text) in FILES.iter().zip(texts) {

@@ -7,6 +7,8 @@ use crate::document::{Block, Document, Section, Table};
 /// Longer tables and lists end with a line that says how much more there is in the HTML report.
 const ROWS_MAX: usize = 60;
 const FOLDS_MAX: usize = 5;
+/// Of what a program printed.
+const OUTPUT_LINES_MAX: usize = 20;
 /// A longer text within a cell or a sentence is cut.
 const CHARS_MAX: usize = 600;
 
@@ -104,6 +106,16 @@ fn block(out: &mut String, block: &Block) {
         Block::Drawing { label, .. } => {
             line(out, &format!("<sub>{}: see report.html.</sub>", text(label)));
         }
+        Block::Output { summary, lines, .. } => {
+            line(out, &format!("**{}**", text(summary)));
+            // Between these tags nothing is Markdown.
+            let skipped = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+            let shown: Vec<String> = lines.iter().skip(skipped).map(|l| escaped(l)).collect();
+            line(out, &format!("<pre>\n{}\n</pre>", shown.join("\n")));
+            if skipped > 0 {
+                line(out, &format!("*{skipped} earlier lines in report.html.*"));
+            }
+        }
         // The whole experiment would be most of a summary; the HTML report has it.
         Block::Verbatim { summary, .. } => {
             line(out, &format!("<sub>{}: see report.html.</sub>", text(summary)));
@@ -162,6 +174,11 @@ fn opening(raw: &str) -> String {
     } else {
         text
     }
+}
+
+/// Text that means nothing to HTML.
+fn escaped(raw: &str) -> String {
+    raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Text that means nothing to Markdown or to HTML, on one line.

@@ -11,14 +11,18 @@ use proptest::prelude::*;
 use quick_xml::events::Event as Xml;
 use serde_json::Value;
 use temblor_judge::{Judged, Series, Verdict};
-use temblor_report::{Beside, Rendered, render};
+use temblor_report::{Beside, Rendered, ScriptOutput, render};
 
 use walk::{Step, leaves, replaced};
 
 const NOT_OBSERVED: &str = "not observed";
 
 fn rendered(judged: &Judged) -> Rendered {
-    let beside = Beside { experiment: Some(sample::EXPERIMENT), notices: Vec::new() };
+    let beside = Beside {
+        experiment: Some(sample::EXPERIMENT),
+        notices: Vec::new(),
+        scripts: sample::outputs(),
+    };
     render(judged, &beside).unwrap()
 }
 
@@ -208,6 +212,41 @@ fn html_holds_the_figures_and_their_plots() {
 }
 
 #[test]
+fn what_a_script_printed_stands_where_it_came_in_the_run() {
+    let rendered = rendered(&sample::judged());
+    let elements = elements(&rendered.html);
+    let outputs =
+        elements.iter().enumerate().filter(|(_, e)| e.attribute("class") == Some("output"));
+    let told: Vec<(&str, &str)> = outputs
+        .map(|(i, _)| (elements[i + 1].text.as_str(), elements[i + 2].text.as_str()))
+        .collect();
+    let before = "   -20.400 s  Attaching 2 probes...";
+    let flood = told[2].1;
+    assert_eq!(told[0], ("forks, before the first phase: 1 line", before));
+    assert_eq!(told[1], ("forks, phase baseline: 1 line", "   -20.000 s  tick 1"));
+    assert_eq!(told[2].0, "forks, phase fault: 130 lines, of which the last 100 are shown");
+    assert_eq!(flood.lines().count(), 100);
+    assert!(flood.starts_with("    +0.031 s  fork 31\n") && flood.ends_with("  fork 130"));
+    assert_eq!(told[3].1, "   +54.500 s  \n   +54.500 s  @forks[<b>|sh]: 7");
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(rendered.markdown.contains("@forks[&lt;b&gt;|sh]: 7\n</pre>"));
+    assert!(rendered.markdown.contains("fork 111\n") && !rendered.markdown.contains("fork 110\n"));
+    let told = "*80 earlier lines in report.html.*";
+    assert!(rendered.markdown.contains(told), "{}", rendered.markdown);
+}
+
+#[test]
+fn a_script_whose_output_is_gone_is_still_told_of() {
+    let beside = Beside {
+        scripts: vec![ScriptOutput { script: "forks".into(), printed: Err("it is gone".into()) }],
+        ..Beside::default()
+    };
+    let rendered = render(&sample::judged(), &beside).unwrap();
+    assert!(rendered.html.contains("bpftrace-forks.txt is not shown: it is gone."));
+    assert!(rendered.markdown.contains("bpftrace-forks.txt is not shown: it is gone."));
+}
+
+#[test]
 fn a_cascade_shows_its_faults_its_doses_and_its_services() {
     let rendered = rendered(&sample::cascade());
     let texts = texts(&rendered.html);
@@ -245,6 +284,7 @@ fn is_fixed(path: &[Step]) -> bool {
         || (text.starts_with("services.order.") && last == "step")
         || (text.starts_with("evidence.figures.") && last == "unit")
         || (text.starts_with("evidence.edges.") && last == "seen_at")
+        || (text.starts_with("scripts.") && last == "end")
         || (text.contains(".condition.") && (last == "figure" || last == "op"))
 }
 
@@ -296,6 +336,8 @@ fn every_leaf_is_shown(result: &temblor_judge::RunResult, at_least: u32) {
                     ".lost",
                     ".stored",
                     ".success",
+                    "ended.lines",
+                    "ended.status",
                 ]
                 .iter()
                 .any(|end| name.ends_with(end));
@@ -335,6 +377,7 @@ fn whatever_was_not_observed_is_said_to_be_so() {
         "cost.cpu_seconds",
         "cost.cpu_share",
         "cost.memory_bytes_max",
+        "scripts.0.ended",
     ];
     let count = |text: &str| text.matches(NOT_OBSERVED).count();
     let before = rendered(&sample::judged());
@@ -374,7 +417,14 @@ fn nothing_in_a_run_is_markup() {
         let gauges = std::mem::take(&mut phase.gauges);
         phase.gauges = gauges.into_values().map(|v| (EVIL.to_owned(), v)).collect();
     }
-    let beside = Beside { experiment: Some(EVIL), notices: vec![EVIL.to_owned()] };
+    let beside = Beside {
+        experiment: Some(EVIL),
+        notices: vec![EVIL.to_owned()],
+        scripts: vec![ScriptOutput {
+            script: EVIL.to_owned(),
+            printed: Ok(format!("5.000000000 </pre>{}", EVIL.replace('\n', " ")).into_bytes()),
+        }],
+    };
     let rendered = render(&judged, &beside).unwrap();
 
     assert!(rendered.html.matches("&lt;script&gt;").count() > 100);
@@ -386,8 +436,16 @@ fn nothing_in_a_run_is_markup() {
         }
     }
     elements(&rendered.junit);
+    // Between these tags nothing is Markdown, and the one thing that ends that is the second tag.
+    let mut markdown = rendered.markdown.clone();
+    while let Some((before, rest)) = markdown.split_once("<pre>") {
+        let (printed, after) = rest.split_once("</pre>").expect("what is open is closed");
+        assert!(printed.contains("&lt;/pre&gt;&lt;script&gt;") && !printed.contains('<'));
+        markdown = format!("{before}{after}");
+    }
+    assert_ne!(markdown, rendered.markdown, "the script's output is there");
     for forbidden in ["<script", "![a]", "\u{0}", "\n`"] {
-        assert!(!rendered.markdown.contains(forbidden), "{forbidden:?} in Markdown");
+        assert!(!markdown.contains(forbidden), "{forbidden:?} in Markdown");
     }
     for line in rendered.markdown.lines().filter(|l| l.starts_with('|')) {
         assert!(line.ends_with('|'), "a cell broke out of its row: {line}");

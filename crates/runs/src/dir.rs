@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
@@ -90,6 +90,27 @@ impl RunDir {
         }
         sync_dir(folder)?;
         Ok(path)
+    }
+
+    /// Makes a file to be written bit by bit; there must be none of that name.
+    pub(crate) fn create_file(&self, name: &str) -> Result<File, RunError> {
+        let path = self.inside(name)?;
+        File::create_new(&path).map_err(|e| RunError::io("create", path, e))
+    }
+
+    /// Reads a file beside the events, at most so many bytes of it. A link is not followed: a run
+    /// may be somebody else's, and the reader root.
+    pub fn read_file(&self, name: &str, bytes_max: u64) -> Result<Vec<u8>, RunError> {
+        let path = self.inside(name)?;
+        let mut bytes = Vec::new();
+        let read = fs::symlink_metadata(&path).and_then(|found| {
+            if !found.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
+            File::open(&path)?.take(bytes_max).read_to_end(&mut bytes)
+        });
+        read.map_err(|e| RunError::io("read", &path, e))?;
+        Ok(bytes)
     }
 
     fn with_profiles(self) -> Result<Self, RunError> {

@@ -74,6 +74,11 @@ impl Writer {
         self.dir.write_file(name, bytes)
     }
 
+    /// Makes a file beside the events that grows while the run goes on.
+    pub fn create_file(&self, name: &str) -> Result<File, RunError> {
+        self.dir.create_file(name)
+    }
+
     /// Writes out what is under way, syncs it, and compresses the log if it is long. Appending
     /// fails from here on, through every sink.
     pub fn finish(self) -> Result<RunDir, RunError> {

@@ -12,6 +12,7 @@ mod ledger;
 mod processes;
 mod properties;
 mod recovery;
+mod scripts;
 mod services;
 mod steady;
 mod verdict;

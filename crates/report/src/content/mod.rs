@@ -10,6 +10,7 @@ mod kernel_figures;
 mod learnt;
 mod ledger;
 mod phases;
+mod scripts;
 mod services;
 pub(crate) mod tcp;
 
@@ -51,6 +52,7 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
         .chain(edges::section(result))
         .chain(causes::section(result))
         .chain(kernel_figures::section(result))
+        .chain(scripts::section(result, &beside.scripts))
         .chain([
             faults::section(result),
             instrument::cross_checks(result),

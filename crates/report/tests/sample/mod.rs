@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use temblor_event::{
     Condition, Effect, EffectPart, Figure, Hook, HostFacts, LoadPlan, Op, PhaseRole, ProgramCost,
+    ScriptCost, ScriptEnd,
 };
 use temblor_judge::{
     Answer, CheckFigures, ConnectionStory, CostResult, CrossCheck, Evidence, ExpectationResult,
@@ -15,7 +16,11 @@ use temblor_judge::{
     RttFigures, RunResult, Series, ServicesResult, TcpPeerFigures, TimelineEntry, TimelineKind,
     Uncompared, Verdict,
 };
-use temblor_judge::{CauseCount, EdgeEnd, EdgePhase, EdgeResult, FigureUnit, KernelFigure};
+use temblor_judge::{
+    CauseCount, EdgeEnd, EdgePhase, EdgeResult, FigureUnit, KernelFigure, ScriptEndResult,
+    ScriptResult,
+};
+use temblor_report::ScriptOutput;
 
 pub(crate) use cascade::cascade;
 
@@ -48,6 +53,43 @@ expect:
 /// The whole of it.
 pub(crate) fn judged() -> Judged {
     Judged { result: result(), series: series() }
+}
+
+/// A script that printed more than is kept, for which `zero_ns` is 1,000 s.
+fn script() -> ScriptResult {
+    ScriptResult {
+        name: "forks".to_owned(),
+        path: "probes/forks.bt".to_owned(),
+        program: "bpftrace v0.17.0".to_owned(),
+        source: "forks.bt".to_owned(),
+        output: "bpftrace-forks.txt".to_owned(),
+        attach_seconds: 0.412,
+        zero_ns: 1_000_000_000_000,
+        ended: Some(ScriptEndResult {
+            end: ScriptEnd::Asked,
+            status: "exit code 0".to_owned(),
+            t_seconds: 54.6,
+            lines: 1_134,
+            bytes: 31_200,
+            lines_cut: 1_000,
+            bytes_cut: 30_000,
+            unwritten: Some("No space left on device".to_owned()),
+            events_lost: 3,
+            cpu_seconds: 0.311,
+            memory_bytes_max: 157_286_400,
+            programs: Some(ScriptCost { programs: 2, runs: 431, run_ns: 120_345 }),
+        }),
+    }
+}
+
+/// What it printed: its warm-up, the baseline, a flood in the fault, its maps at the end.
+pub(crate) fn outputs() -> Vec<ScriptOutput> {
+    let mut text = "979.600000000 Attaching 2 probes...\n980.000000000 tick 1\n".to_owned();
+    for n in 1..=130 {
+        text.push_str(&format!("1000.{n:03}000000 fork {n}\n"));
+    }
+    text.push_str("1054.500000000 \n1054.500000000 @forks[<b>|sh]: 7\n1054.5000");
+    vec![ScriptOutput { script: "forks".to_owned(), printed: Ok(text.into_bytes()) }]
 }
 
 fn map<T>(entries: impl IntoIterator<Item = (&'static str, T)>) -> BTreeMap<String, T> {
@@ -178,6 +220,7 @@ pub(crate) fn result() -> RunResult {
             well_after_injection_seconds: Some(0.0),
             steady_after_injection_seconds: Some(34.504),
         },
+        scripts: vec![script()],
         uncompared: vec![Uncompared {
             what: "orders stored (market-simulator)".to_owned(),
             source: "http://10.83.0.14:8080/metrics".to_owned(),

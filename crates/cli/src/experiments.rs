@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use temblor_plan::Experiment;
+use temblor_runner::{RunnerError, ScriptText};
 
 use crate::args::Check;
 use crate::exit::{Exit, Failure};
@@ -51,6 +52,13 @@ pub(crate) fn load(name: &str) -> Result<Experiment, Failure> {
     }
 }
 
+/// Reads the bpftrace scripts of an experiment that was given by this name: their paths count from
+/// its own file.
+pub(crate) fn scripts(name: &str, experiment: &Experiment) -> Result<Vec<ScriptText>, Failure> {
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    Ok(temblor_runner::read_scripts(experiment, folder)?)
+}
+
 /// The whole file, if it is one that somebody may have written.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
@@ -93,12 +101,32 @@ pub(crate) fn check(args: &Check) -> Result<Exit, Failure> {
     }
     let mut worst = Exit::Pass;
     for name in &args.experiments {
-        match load(name) {
+        match load(name)
+            .and_then(|experiment| check_scripts(name, &experiment).map(|()| experiment))
+        {
             Ok(experiment) => terminal::print(&format!("{name}: good: {}", experiment.title)),
             Err(failure) => worst = failure.tell(),
         }
     }
     Ok(worst)
+}
+
+/// Compiles the scripts where that can be done; where it cannot, they may be good all the same.
+fn check_scripts(name: &str, experiment: &Experiment) -> Result<(), Failure> {
+    let scripts = scripts(name, experiment)?;
+    if scripts.is_empty() {
+        return Ok(());
+    }
+    let cannot = if !rustix::process::geteuid().is_root() {
+        "only root may use bpftrace".to_owned()
+    } else {
+        match temblor_runner::compile_scripts(&scripts) {
+            Err(error @ RunnerError::Missing { .. }) => error.to_string(),
+            compiled => return Ok(compiled?),
+        }
+    };
+    terminal::say(&format!("{name}: its bpftrace scripts were not compiled: {cannot}"));
+    Ok(())
 }
 
 #[cfg(test)]

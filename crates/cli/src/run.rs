@@ -24,6 +24,7 @@ pub(crate) const LOCKS: &str = "/run/temblor";
 /// Carries out an experiment and writes its report.
 pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
     let experiment = experiments::load(&args.experiment)?;
+    let scripts = experiments::scripts(&args.experiment, &experiment)?;
     if args.plan {
         return plan(&experiment, args.seed.unwrap_or_else(drawn_seed));
     }
@@ -35,12 +36,14 @@ pub(crate) fn run(args: &Run) -> Result<Exit, Failure> {
     // Before a lab is started beside what a run that died has left.
     temblor_runner::refuse_open_journals(&undo_settings().dir)?;
     temblor_runner::check_machine(&experiment)?;
+    temblor_runner::compile_scripts(&scripts)?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let mut progress = Progress::new(args.quiet);
     let lab = LabForRun::find(&experiment, &mut progress, args.quiet)?;
     let settings = Settings {
         experiment,
+        scripts,
         out: args.out.clone().map_or_else(|| Out::Under("runs".into()), Out::At),
         seed: args.seed.unwrap_or_else(drawn_seed),
         lab: lab.state.clone(),

@@ -69,6 +69,7 @@ pub fn capabilities() -> Vec<Capability> {
             .iter()
             .map(|(program, package)| entry(program, "lab", program_state(program, package))),
     );
+    table.push(entry("bpftrace", "a user's own scripts", bpftrace()));
     table
 }
 
@@ -235,6 +236,18 @@ fn namespaces() -> State {
         available(path)
     } else {
         missing(format!("{path} is not there"), "boot a kernel built with CONFIG_NET_NS=y")
+    }
+}
+
+/// Only experiments that have a script want it.
+fn bpftrace() -> State {
+    match programs::find("bpftrace") {
+        Some(path) => available(path.display().to_string()),
+        None => State::Fallback {
+            via: "the probes that are built in".into(),
+            lacks: "bpftrace scripts in `observe` (Debian, Ubuntu: apt-get install bpftrace)"
+                .into(),
+        },
     }
 }
 

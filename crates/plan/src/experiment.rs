@@ -42,6 +42,8 @@ pub struct Experiment {
     pub phases: Vec<Phase>,
     /// Probes to attach.
     pub observe: Vec<String>,
+    /// The user's own bpftrace scripts that run along.
+    pub scripts: Vec<Script>,
     /// When to stop early.
     pub abort: Vec<Abort>,
     /// What the run is judged by.
@@ -127,6 +129,16 @@ pub struct Side {
     pub target: String,
     /// The port.
     pub port: u16,
+}
+
+/// A bpftrace script of the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Of letters, digits, dashes and underscores; no other script of the experiment has it. Made
+    /// of the file's name.
+    pub name: String,
+    /// As it is written: relative to the experiment's file unless it begins with a slash.
+    pub path: String,
 }
 
 /// A phase of the run.

@@ -7,6 +7,7 @@
 
 mod experiment;
 pub mod fault;
+mod observe;
 mod problem;
 mod raw;
 mod schema;
@@ -16,7 +17,7 @@ mod write;
 
 pub use experiment::{
     Abort, AbortWhen, Ask, Check, Counter, Experiment, Find, Gauge, HttpQuestion, JsonField,
-    Ledger, Load, Metric, Phase, Pick, Safety, Side, TargetSelector,
+    Ledger, Load, Metric, Phase, Pick, Safety, Script, Side, TargetSelector,
 };
 pub use fault::Fault;
 pub use problem::{PlanError, Problem};

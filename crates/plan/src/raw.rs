@@ -37,7 +37,7 @@ pub(crate) struct RawExperiment {
     pub(crate) ledger: Option<RawLedger>,
     pub(crate) phases: Option<Spanned<Vec<Spanned<RawPhase>>>>,
     #[serde(default)]
-    pub(crate) observe: Vec<Spanned<String>>,
+    pub(crate) observe: Vec<Spanned<RawValue>>,
     #[serde(default)]
     pub(crate) abort: Vec<Spanned<RawConditions>>,
     #[serde(default)]

@@ -40,7 +40,7 @@ pub fn schema() -> Value {
             ),
             ("ledger", ledger()),
             ("phases", json!({"type": "array", "minItems": 1, "items": phase()})),
-            ("observe", list(json!({"enum": PROBES}))),
+            ("observe", list(observed())),
             ("abort", list(conditions(true))),
             ("expect", list(conditions(false))),
         ],
@@ -291,6 +291,12 @@ fn kind(kind: Kind) -> Value {
         Kind::Path => text("^/"),
         Kind::Flag => json!({"type": "boolean"}),
     }
+}
+
+/// A probe by its name, or a bpftrace script by its path.
+fn observed() -> Value {
+    let script = object(&["bpftrace"], &[("bpftrace", json!({"type": "string", "minLength": 1}))]);
+    json!({"oneOf": [{"enum": PROBES}, script]})
 }
 
 /// One item of `steadyState`, `abort` or `expect`.

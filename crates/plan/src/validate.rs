@@ -17,7 +17,7 @@ use crate::raw::{
     RawLoad, RawMetric, RawPhase, RawQuestion, RawSafety, RawTarget, RawValue,
 };
 use crate::units;
-use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, PROBES};
+use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, observe};
 
 /// How long steadiness must last where the file does not say.
 const STEADY_HOLD: Duration = Duration::from_secs(3);
@@ -124,9 +124,8 @@ impl Validator<'_> {
             .into_iter()
             .map(|(name, target)| (name, self.target_selector(target)))
             .collect();
-        for probe in &raw.observe {
-            self.one_of(probe, "probe", PROBES);
-        }
+        let observed = observe::observed(raw.observe);
+        self.problems.extend(observed.problems);
         self.unique("check", raw.checks.iter().map(|c| &c.name));
         self.unique("gauge", raw.gauges.iter().map(|g| &g.name));
         self.unique("counter", raw.counters.iter().map(|c| &c.name));
@@ -175,7 +174,8 @@ impl Validator<'_> {
                 .collect(),
             ledger: raw.ledger.map(|l| self.ledger(l)),
             phases,
-            observe: raw.observe.into_iter().map(|p| p.value).collect(),
+            observe: observed.probes,
+            scripts: observed.scripts,
             abort: self.abort(raw.abort, has.load),
             expect: self.expect(raw.expect, &phase_names, has),
         })

@@ -73,7 +73,10 @@ impl Experiment {
                 write_fault(out, fault)?;
             }
         }
-        writeln!(out, "observe: [{}]", self.observe.join(", "))?;
+        let scripts = self.scripts.iter();
+        let scripts = scripts.map(|script| format!("{{bpftrace: {}}}", quote(&script.path)));
+        let observe: Vec<String> = self.observe.iter().cloned().chain(scripts).collect();
+        writeln!(out, "observe: [{}]", observe.join(", "))?;
         if !self.abort.is_empty() {
             writeln!(out, "abort:")?;
         }

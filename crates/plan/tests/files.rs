@@ -66,6 +66,27 @@ fn a_bad_file_is_told_where_and_what() {
             &["bad.yaml:14:", "unknown probe \"tpc\"", "known: tcp"],
         ),
         ("observe:", "observ:", &["bad.yaml:14:", "observ"]),
+        (
+            "[tcp]",
+            "[{bpftrac: a.bt}]",
+            &["bad.yaml:14:", "observe \"bpftrac\"", "{bpftrace: FILE}"],
+        ),
+        ("[tcp]", "[{bpftrace: a.bt, tcp: b}]", &["bad.yaml:14:", "one item observes one thing"]),
+        ("[tcp]", "[{bpftrace: [a.bt]}]", &["bad.yaml:14:", "takes the path of one script"]),
+        ("[tcp]", "[{bpftrace: \"\"}]", &["bad.yaml:14:", "not the path of a script"]),
+        ("[tcp]", "[{bpftrace: a/}]", &["bad.yaml:14:", "not the path of a script"]),
+        (
+            "[tcp]",
+            "[{bpftrace: a/x.bt}, {bpftrace: b/x.bt}]",
+            &["bad.yaml:14:", "two scripts are called \"x\": a/x.bt and b/x.bt"],
+        ),
+        (
+            "[tcp]",
+            "[{bpftrace: 1}, {bpftrace: 2}, {bpftrace: 3}, {bpftrace: 4}, {bpftrace: 5}, \
+             {bpftrace: 6}, {bpftrace: 7}, {bpftrace: 8}, {bpftrace: 9}]",
+            &["bad.yaml:14:", "too many bpftrace scripts", "may have 8"],
+        ),
+        ("[tcp]", "[[tcp]]", &["bad.yaml:14:", "nothing to observe"]),
         ("until: steady", "untill: steady", &["bad.yaml:13:", "untill"]),
         ("network.partition", "network.partitoin", &["bad.yaml:12:", "network.partitoin"]),
         (", to: [db, fd00::5]", "", &["bad.yaml:12:", "to"]),
@@ -117,6 +138,19 @@ fn a_service_that_the_lab_does_not_have_is_told_with_its_line() {
     let told = error.to_string();
     assert!(told.contains("bad.yaml:6:") && told.contains("no service \"postgers\""), "{told}");
     assert!(told.contains("postgres, trading-api"), "{told}");
+}
+
+#[test]
+fn scripts_stand_among_the_probes_and_keep_their_paths() {
+    let text =
+        GOOD.replacen("[tcp]", "[{bpftrace: ../own/slow writes.bt}, tcp, {bpftrace: /x}]", 1);
+    let experiment = Experiment::parse("good.yaml", &text).unwrap();
+    assert_eq!(experiment.observe, ["tcp"]);
+    let scripts: Vec<(&str, &str)> =
+        experiment.scripts.iter().map(|s| (s.name.as_str(), s.path.as_str())).collect();
+    assert_eq!(scripts, [("slow-writes", "../own/slow writes.bt"), ("x", "/x")]);
+    let resolved = experiment.to_yaml();
+    assert_eq!(Experiment::parse("resolved", &resolved).unwrap(), experiment, "{resolved}");
 }
 
 #[test]

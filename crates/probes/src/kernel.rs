@@ -153,7 +153,10 @@ pub(crate) fn tick_ns() -> u32 {
 
 /// Switches the kernel's accounting of program run time on for as long as this is held. The
 /// descriptor does it rather than the sysctl: it ends with us, however we end.
-pub(crate) fn count_run_time() -> Result<OwnedFd, Error> {
+///
+/// # Errors
+/// The kernel cannot, or does not let this process.
+pub fn count_run_time() -> Result<OwnedFd, Error> {
     // SAFETY: the call takes a plain number and returns a new descriptor or a negative error.
     let fd = unsafe { libbpf_sys::bpf_enable_stats(libbpf_sys::BPF_STATS_RUN_TIME) };
     if fd < 0 {

@@ -31,6 +31,7 @@ mod window;
 
 pub use budget::Budget;
 pub use error::Error;
+pub use kernel::count_run_time;
 pub use probe::{Probe, Running};
 
 use temblor_host::Capability;

@@ -33,6 +33,7 @@ use crate::probe::Probes;
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
 use crate::schedule::{Action, Schedule};
+use crate::scripts::{self, ScriptText, Scripts};
 use crate::services::Services;
 use crate::stop::Stop;
 use crate::targets::Targets;
@@ -76,6 +77,8 @@ pub struct UndoSettings {
 pub struct Settings {
     /// The experiment.
     pub experiment: Experiment,
+    /// Its bpftrace scripts, as they were read.
+    pub scripts: Vec<ScriptText>,
     /// Where to.
     pub out: Out,
     /// Seeds arrivals and orders.
@@ -119,6 +122,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
     let here = settings.lab.as_ref().map(|lab| lab.network.host_address.into());
     let here: Vec<_> = here.into_iter().map(|address| (address, "temblor".to_owned())).collect();
     let probes = probe::attach(&experiment.observe, &targets.all(), &here)?;
+    // Attached is what proves that a script can be run: still nothing of the run has begun.
+    let scripts = Scripts::start(&settings.scripts, &settings.stop)?;
     let guard = start_guard(&settings.undo, run_length(experiment))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -127,7 +132,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         .build()
         .map_err(|e| RunnerError::failed("the event loop could not be started")(e.into()))?;
 
-    let yaml = experiment.to_yaml();
+    let yaml = scripts::resolved(experiment).to_yaml();
     let writer = match &settings.out {
         Out::Under(parent) => Writer::create(parent, &experiment.name, &yaml),
         Out::At(dir) => Writer::create_at(dir, &yaml),
@@ -136,6 +141,9 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         RunError::NotEmpty(_) => RunnerError::Input(e.to_string()),
         e => RunnerError::failed("the run directory could not be made")(e.into()),
     })?;
+    let recorded = scripts.keep(&writer);
+    recorded
+        .map_err(|e| RunnerError::failed("the scripts could not be put on record")(e.into()))?;
     let recorder = Recorder::new(writer.sink(), settings.stop.clone());
     let mut run = Run {
         settings,
@@ -154,6 +162,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         healed_ns: 0,
         aborts: AbortWatch::new(&experiment.abort),
         services: None,
+        scripts,
     };
     run.carry_out(load_url, probes);
     drop(run);
@@ -202,12 +211,15 @@ struct Run<'a> {
     healed_ns: u64,
     aborts: AbortWatch,
     services: Option<Services>,
+    /// The user's own, which run along.
+    scripts: Scripts,
 }
 
 impl Run<'_> {
     fn carry_out(&mut self, load_url: Option<String>, probes: Probes) {
         let experiment = &self.settings.experiment;
         self.record_start(load_url.as_deref());
+        self.scripts.record(&self.recorder);
         let Probes { attached, roster } = probes;
         let reading = self.start_reading(attached);
         self.read_counters(CounterWhen::Before);
@@ -235,6 +247,7 @@ impl Run<'_> {
         self.in_place.revert(&self.recorder);
         // How long the audit takes is not the guardian's business.
         drop(self.guard.take());
+        self.scripts.ask_to_end();
 
         if let Some(load) = load {
             self.say("waiting for the answers that are still under way");
@@ -243,6 +256,7 @@ impl Run<'_> {
                 self.recorder.record(Event::now(Aborted { why }));
             }
         }
+        self.scripts.end();
         self.audit();
         self.read_counters(CounterWhen::After);
         for probe in reading {
@@ -404,6 +418,9 @@ impl Run<'_> {
             }
             if self.in_place.revert_over(&self.recorder) {
                 self.healed_ns = clock::now_ns();
+            }
+            for ended in self.scripts.ended_early() {
+                self.say(&ended);
             }
             // A guardian that somebody killed is replaced before it is missed.
             if let Some(Err(error)) = self.guard.as_ref().map(Guard::ensure_guarded) {

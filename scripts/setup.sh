@@ -13,6 +13,7 @@ wanted='
   nginx                              nginx
   iproute2 and nftables              iproute2 nftables
   Prometheus (for tests only)        prometheus
+  bpftrace (for tests; runs of your own scripts want it, too)  bpftrace
   Docker (for tests only)            docker.io, or another that brings dockerd
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
@@ -49,7 +50,7 @@ install_packages() {
   local packages containerd
   # shellcheck disable=SC2046,SC2086 # an empty $nginx or engine is no argument
   packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
-    $nginx iproute2 nftables ca-certificates prometheus $(engine))
+    $nginx iproute2 nftables bpftrace ca-certificates prometheus $(engine))
   # It comes with Docker.
   containerd=$(missing containerd)
   [ -n "$packages" ] || return 0
@@ -85,7 +86,7 @@ install_packages() {
 distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=
 case " $distribution " in
   *" debian "* | *" ubuntu "*)
-    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables prometheus)$(engine)" ] \
+    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables bpftrace prometheus)$(engine)" ] \
       || ! apt-cache show redis-server >/dev/null 2>&1; then
       $sudo apt-get update -q
     fi

@@ -214,6 +214,10 @@ impl Probe for BlockProbe {
         self.loaded.spent_ns()
     }
 
+    fn cost(&self) -> Result<ProbeCost, Error> {
+        self.loaded.cost(self.events)
+    }
+
     fn take_off(&mut self) {
         self.loaded.detach();
     }
@@ -221,6 +225,6 @@ impl Probe for BlockProbe {
     fn finish(mut self: Box<Self>, sink: &mut dyn FnMut(Event)) -> Result<ProbeCost, Error> {
         self.loaded.detach();
         self.close_window(sink)?;
-        self.loaded.cost(self.events)
+        self.cost()
     }
 }

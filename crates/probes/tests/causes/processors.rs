@@ -61,11 +61,11 @@ fn starved() -> Case {
     Case::new("starved", planted, "hungry", &events, &[])
 }
 
-/// None: no quota can be set here.
+/// The quota is so small that it runs out however busy the machine is. None: none can be set here.
 fn throttled() -> Option<Case> {
     let group = OwnGroup::create("causes-quota")?;
-    let quota = group.group.control_file(&["cpu.max"]).map(|file| (file, "20000 100000"));
-    let old = || group.group.control_file(&["cpu.cfs_quota_us"]).map(|file| (file, "20000"));
+    let quota = group.group.control_file(&["cpu.max"]).map(|file| (file, "2000 100000"));
+    let old = || group.group.control_file(&["cpu.cfs_quota_us"]).map(|file| (file, "2000"));
     let Some((file, quota)) = quota.or_else(old) else {
         eprintln!("skipped: this machine's cgroups have no quota");
         return None;

@@ -61,8 +61,9 @@ struct {
 
 struct settled {
 	struct memory_faults faults;
+	__u64 start_ns;
 	__u32 target;
-	__u32 unused;
+	__u32 has_ended;
 };
 
 /* How many of a thread's faults are counted already, or are none of ours. Keyed by the thread's
@@ -106,13 +107,30 @@ static __always_inline struct memory_faults faults_of(struct task_struct *task)
 	return faults;
 }
 
-static __always_inline void settle(struct task_struct *task, __u32 target)
+static __always_inline void settle(struct task_struct *task, __u32 target, __u32 has_ended)
 {
-	struct settled now = { .faults = faults_of(task), .target = target };
+	struct settled now = {
+		.faults = faults_of(task),
+		.start_ns = task->start_time,
+		.target = target,
+		.has_ended = has_ended,
+	};
 	__u64 thread = (__u64)task;
 
 	if (bpf_map_update_elem(&settled, &thread, &now, BPF_ANY))
 		__sync_fetch_and_add(&threads_lost, 1);
+}
+
+/* None where it is of another thread that was in the same place, and whose going was missed. One
+ * that runs a program takes over its process' age as well, and is still the same. */
+static __always_inline struct settled *settled_of(struct task_struct *task)
+{
+	__u64 thread = (__u64)task;
+	struct settled *until = bpf_map_lookup_elem(&settled, &thread);
+
+	if (until && until->has_ended && until->start_ns != task->start_time)
+		return NULL;
+	return until;
 }
 
 static __always_inline struct memory_faults since(struct settled *until, struct task_struct *task)
@@ -129,14 +147,13 @@ static __always_inline struct memory_faults since(struct settled *until, struct 
 static __always_inline struct memory_faults unsettled(struct task_struct *task, __u32 target)
 {
 	struct memory_faults none = {};
-	__u64 thread = (__u64)task;
-	struct settled *until = bpf_map_lookup_elem(&settled, &thread);
+	struct settled *until = settled_of(task);
 
 	if (until)
 		return since(until, task);
 	if (task->start_time >= began_ns)
 		return faults_of(task);
-	settle(task, target);
+	settle(task, target, 0);
 	return none;
 }
 
@@ -181,7 +198,7 @@ int memory_exit(__u64 *ctx)
 	if (target == NOBODY)
 		return 0;
 	add_ended(target, unsettled(task, target));
-	settle(task, target);
+	settle(task, target, 1);
 	return 0;
 }
 
@@ -191,11 +208,10 @@ int memory_free(__u64 *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx[0];
 	__u64 thread = (__u64)task;
-	struct settled *until = bpf_map_lookup_elem(&settled, &thread);
+	struct settled *until = settled_of(task);
 
-	if (!until)
-		return 0;
-	add_ended(until->target, since(until, task));
+	if (until)
+		add_ended(until->target, since(until, task));
 	bpf_map_delete_elem(&settled, &thread);
 	return 0;
 }

@@ -37,6 +37,8 @@ fn obeys() {
             "brief" => (0..number(1)).for_each(|_| {
                 brief(number(2), Duration::from_millis(number(3) as u64));
             }),
+            // A child that has its parent's memory, as before it runs a program, for a while.
+            "share" => share(Duration::from_millis(number(1) as u64)),
             // A child that is killed by its parent.
             "killed" => killed(),
             "account" => account(),
@@ -114,6 +116,22 @@ fn brief(pages: usize, living: Duration) {
             }
             pid => assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid),
         }
+    }
+}
+
+fn share(mut living: Duration) {
+    extern "C" fn sleep(living: *mut libc::c_void) -> i32 {
+        // SAFETY: the parent waits, and with it what this points to.
+        std::thread::sleep(unsafe { *living.cast::<Duration>() });
+        0
+    }
+    let mut stack = vec![0_u8; 1 << 16];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is the child's own, and this thread waits until the child has ended.
+    unsafe {
+        let top = stack.as_mut_ptr().add(stack.len()).cast();
+        let pid = libc::clone(sleep, top, flags, (&raw mut living).cast());
+        assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid);
     }
 }
 

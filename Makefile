@@ -12,7 +12,7 @@ TEMBLOR := $(TARGET_DIR)/release/temblor
 EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-pool redis nginx \
 	latency cascade
 
-.PHONY: help setup build demo test torture lint fmt bench chaos-all chaos-check chaos-logs \
+.PHONY: help setup build demo test test-kernels torture lint fmt bench chaos-all chaos-check chaos-logs \
 	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
@@ -46,6 +46,11 @@ test: setup ## Run every test, those that need root and real servers included
 	$(CARGO) build --bins
 	$(CARGO) nextest run --workspace --no-run
 	$(if $(SUDO),$(SUDO) -E env "PATH=$$PATH",) $(CARGO) nextest run --workspace
+
+# Every guest is emulated: it needs neither root nor KVM, only patience.
+test-kernels: ## Test probes and faults on Debian's kernels 5.10, 6.1 and 6.12 in QEMU; writes docs/kernels.md
+	@scripts/setup.sh kernels
+	@CARGO="$(CARGO)" scripts/test-kernels.sh
 
 torture: ## Kill it at random moments and compare the whole state: TORTURE_ROUNDS (1000), TORTURE_SEED
 	$(CARGO) build --bins

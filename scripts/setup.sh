@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need, where it is missing. Starts no service, and
 # leaves none running or enabled that was not so before.
+#   setup.sh [kernels]     kernels: also what testing on other kernels needs
 set -euo pipefail
 
 # What the packages are for, so that another distribution's user can find their names there.
@@ -15,6 +16,7 @@ wanted='
   Prometheus (for tests only)        prometheus
   bpftrace (for tests; runs of your own scripts want it, too)  bpftrace
   Docker (for tests only)            docker.io, or another that brings dockerd
+  QEMU (for make test-kernels only)  qemu-system-x86 busybox-static cpio kmod
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
 
@@ -48,9 +50,9 @@ install_packages() {
   local nginx=nginx-light
   if command -v nginx >/dev/null || [ -x /usr/sbin/nginx ]; then nginx=; fi
   local packages containerd
-  # shellcheck disable=SC2046,SC2086 # an empty $nginx or engine is no argument
+  # shellcheck disable=SC2046,SC2086 # one word each; an empty $nginx or engine is no argument
   packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
-    $nginx iproute2 nftables bpftrace ca-certificates prometheus $(engine))
+    $nginx iproute2 nftables bpftrace ca-certificates prometheus $kernels $(engine))
   # It comes with Docker.
   containerd=$(missing containerd)
   [ -n "$packages" ] || return 0
@@ -83,10 +85,17 @@ install_packages() {
   done
 }
 
+# What boots another kernel over this machine's files, and Debian's keys, by which it is known.
+kernels=
+if [ "${1:-}" = kernels ]; then
+  kernels='qemu-system-x86 busybox-static cpio kmod xz-utils debian-archive-keyring'
+fi
+
 distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=
 case " $distribution " in
   *" debian "* | *" ubuntu "*)
-    if [ -n "$(missing libelf-dev zlib1g-dev redis-server nftables bpftrace prometheus)$(engine)" ] \
+    # shellcheck disable=SC2086 # one word each
+    if [ -n "$(missing $kernels libelf-dev zlib1g-dev redis-server nftables bpftrace prometheus)$(engine)" ] \
       || ! apt-cache show redis-server >/dev/null 2>&1; then
       $sudo apt-get update -q
     fi

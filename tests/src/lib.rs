@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+pub mod kernels;
 mod lab;
 pub mod torture;
 

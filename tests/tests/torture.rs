@@ -52,8 +52,8 @@ fn possible(torn: &Torn) -> Vec<(&'static Tortured, Calibrated)> {
     let mut possible = Vec::new();
     for fault in FAULTS.iter().filter(|fault| wanted(fault.name)) {
         match calibrate(&world, fault, &before) {
-            Ok(takes) => possible.push((fault, takes)),
-            Err(why) => println!("not tortured: {}: {}", fault.name, why.trim()),
+            Ok((takes, _)) => possible.push((fault, takes)),
+            Err(out) => println!("not tortured: {}: {}", fault.name, said(&out).trim()),
         }
     }
     possible

@@ -39,7 +39,8 @@ pub(crate) fn inject(args: &Inject) -> Result<Exit, Failure> {
         Held::InPlace(described) => {
             let words: Vec<String> =
                 described.dose.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            terminal::print(&format!("in place: {} ({})", described.name, words.join(", ")));
+            let (name, words) = (&described.name, words.join(", "));
+            terminal::print(&format!("in place: {name} ({words}); by {}", described.mechanism));
         }
         Held::Undone { described, effect, left } => {
             terminal::print(&format!("undone: {}: {}", described.name, told(effect)));

@@ -5,6 +5,7 @@
     reason = "a test says where it failed, and why it is skipped"
 )]
 
+mod emulated;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod kept;
 
@@ -12,6 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use emulated::emulated;
 use kept::{BOUND, Kept, guard, possible, within};
 use temblor_event::Effect;
 use temblor_faults::cpu::{Amount, Quota, Stress};
@@ -92,7 +94,7 @@ fn a_busy_target_is_held_to_its_quota_and_gets_its_old_one_back() {
     // A machine that has other things to do gives it less, and looks at it late; how near it comes
     // on a quiet one is what a run's report says.
     let used = dose.observed.unwrap();
-    assert!((0.15..=0.25).contains(&used), "{used}");
+    assert!(used <= 0.25 && (used >= 0.15 || emulated()), "{used}");
 
     fault.set_level(0.5).unwrap();
     let half = fault.effect().unwrap().doses[0].clone();

@@ -161,7 +161,7 @@ fn a_target_without_io_shows_no_effect_and_its_group_may_go_meanwhile() {
             Some(&group),
         );
         wait_until("it is there", Duration::from_millis(5), || disk.join("ready").exists());
-        let fault = Throttle { read_iops: Some(1), write_iops: Some(1), ..throttle(idle.target()) };
+        let fault = Throttle { read_iops: Some(2), write_iops: Some(2), ..throttle(idle.target()) };
         let mut injected = fault.inject(&guard()).unwrap();
         let seen = injected.effect().unwrap();
         assert_eq!((seen.count, seen.doses[0].observed), (0, None));
@@ -194,6 +194,8 @@ fn what_would_hit_others_or_nobody_is_refused() {
         let fault = Throttle { write_bytes_per_second: Some(bad), ..throttle(one.target()) };
         assert!(refused(fault).contains(why));
     }
+    let fault = Throttle { read_iops: Some(1), ..throttle(one.target()) };
+    assert!(refused(fault).contains("no limit below 2"));
     let fault = Throttle { read_iops: Some(1 << 32), ..throttle(one.target()) };
     assert!(refused(fault).contains("32 bits"));
 

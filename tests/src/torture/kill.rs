@@ -110,13 +110,14 @@ impl Injector {
         }
     }
 
-    /// Waits until the fault is in place; says whether it is, or the program has ended first.
-    fn in_place(&self) -> bool {
+    /// Waits until the fault is in place, and gives the line that says so; none when the program
+    /// has ended first.
+    fn in_place(&self) -> Option<String> {
         loop {
             match self.lines.recv_timeout(BOUND) {
-                Ok(line) if line.starts_with("in place") => return true,
+                Ok(line) if line.starts_with("in place") => return Some(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => panic!("not in place within {BOUND:?}"),
             }
         }
@@ -160,19 +161,22 @@ impl Injector {
     }
 }
 
-/// Puts a fault in place once and undoes it, killing nobody, to see how long it takes.
+/// Puts a fault in place once and undoes it, killing nobody, to see how long it takes; with what
+/// the program said.
 ///
 /// # Errors
-/// It is not possible on this machine; what the program said.
-pub fn calibrate(world: &World, fault: &Tortured, before: &State) -> Result<Calibrated, String> {
+/// It is not possible on this machine; how the program ended.
+pub fn calibrate(
+    world: &World,
+    fault: &Tortured,
+    before: &State,
+) -> Result<(Calibrated, Output), Output> {
     let mut injector = Injector::start(world, fault);
     if !injector.journal(world) {
-        return Err(crate::said(&injector.ended()));
+        return Err(injector.ended());
     }
     let journal_ns = now_ns();
-    if !injector.in_place() {
-        return Err(crate::said(&injector.ended()));
-    }
+    let Some(in_place) = injector.in_place() else { return Err(injector.ended()) };
     let placed_ns = now_ns();
     let (began_ns, started_ns) = (injector.started_ns, placed_ns);
     let during = world.state();
@@ -183,8 +187,9 @@ pub fn calibrate(world: &World, fault: &Tortured, before: &State) -> Result<Cali
         .any(|line| !line.contains("/undo/"));
     let asked_ns = now_ns();
     injector.signal(Signal::TERM);
-    let out = injector.ended();
+    let mut out = injector.ended();
     let ended_ns = now_ns();
+    out.stdout.splice(..0, format!("{in_place}\n").into_bytes());
     let left = compare(world, before, BOUND).1;
     assert!(
         left.is_empty(),
@@ -192,12 +197,13 @@ pub fn calibrate(world: &World, fault: &Tortured, before: &State) -> Result<Cali
         fault.name,
         crate::said(&out)
     );
-    Ok(Calibrated {
+    let takes = Calibrated {
         starts_us: (journal_ns - began_ns) / 1_000,
         applies_us: (started_ns - journal_ns) / 1_000,
         reverts_us: (ended_ns - asked_ns) / 1_000,
         visible,
-    })
+    };
+    Ok((takes, out))
 }
 
 /// Kills somebody at a random moment, and compares. `bound`: how long it may take until
@@ -271,7 +277,11 @@ pub fn round(
 /// Then it does, and gives what is different still.
 pub fn abandon(world: &World, fault: &Tortured, before: &State) -> (String, String) {
     let mut injector = Injector::start(world, fault);
-    assert!(injector.journal(world) && injector.in_place(), "{} is not in place", fault.name);
+    assert!(
+        injector.journal(world) && injector.in_place().is_some(),
+        "{} is not in place",
+        fault.name
+    );
     let guardian = injector.guardian().unwrap();
     assert!(guardian.signal(Signal::KILL).unwrap());
     injector.signal(Signal::KILL);

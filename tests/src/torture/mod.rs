@@ -9,4 +9,5 @@ mod world;
 pub use faults::{FAULTS, Tortured};
 pub use kill::{Calibrated, Moment, Round, Victim, abandon, calibrate, round};
 pub use state::{State, difference};
+pub(crate) use state::{groups, network};
 pub use world::{Torn, World, act_as_target};

@@ -75,7 +75,8 @@ pub fn difference(before: &State, after: &State) -> String {
     all.join("\n")
 }
 
-fn network(pid: u32) -> String {
+/// The network of a process's namespace.
+pub(crate) fn network(pid: u32) -> String {
     let out = Command::new("nsenter")
         .args(["-n", "-t", &pid.to_string(), "sh", "-c", NETWORK])
         .output()
@@ -84,7 +85,7 @@ fn network(pid: u32) -> String {
 }
 
 /// The groups at and below a directory, with their settings and processes.
-fn groups(dir: &Path, lines: &mut String) {
+pub(crate) fn groups(dir: &Path, lines: &mut String) {
     lines.push_str(&format!("== {}\n", dir.display()));
     let mut below = Vec::new();
     let mut files = Vec::new();

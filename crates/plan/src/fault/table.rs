@@ -344,12 +344,12 @@ pub static FAULTS: &[FaultSpec] = &[
             ),
             Param::new(
                 "readIops",
-                Kind::PerSecond { min: 1, max: 10_000_000 },
+                Kind::PerSecond { min: 2, max: 10_000_000 },
                 "reads in a second",
             ),
             Param::new(
                 "writeIops",
-                Kind::PerSecond { min: 1, max: 10_000_000 },
+                Kind::PerSecond { min: 2, max: 10_000_000 },
                 "writes in a second",
             ),
             Param::new(

@@ -126,6 +126,10 @@ impl Throttle {
                 1..MIN_BYTES_PER_SECOND if limit.is_bytes() => {
                     "less than 1024 bytes in a second would hold a single page for seconds"
                 }
+                // The old one does, but an experiment should be the same everywhere.
+                1 if !limit.is_bytes() => {
+                    "cgroup version 2 takes no limit below 2 operations in a second"
+                }
                 _ if !limit.is_bytes() && given > u64::from(u32::MAX) => {
                     "the kernel counts operations in 32 bits"
                 }

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Boots Debian's kernels, runs in each what there is of tests for probes and faults, and writes
+# docs/kernels.md of what came of it. Fails when anything has failed anywhere.
+#   test-kernels.sh [SUITE…]     none: all of them, and the page is written
+# TEST_PROGRAMS picks some of the test programs: "probes/tcp faults/netem".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+all=(bullseye bookworm trixie)
+suites=("${@:-${all[@]}}")
+cargo=${CARGO:-cargo}
+target=${CARGO_TARGET_DIR:-target}
+out=$target/kernels
+mkdir -p "$out"
+
+say() { printf 'test-kernels: %s\n' "$*"; }
+
+say 'building'
+# Of the whole workspace, as `make test` has it: parts of it alone would be built anew, with fewer
+# features.
+"$cargo" build --workspace --bins --examples
+kernels=$target/debug/examples/kernels
+# shellcheck disable=SC2046 # one word each
+"$cargo" test --workspace --no-run $("$kernels" targets) \
+  --message-format=json-render-diagnostics >"$out/cargo.json"
+# shellcheck disable=SC2086 # one word each
+"$kernels" programs ${TEST_PROGRAMS:-} <"$out/cargo.json" >"$out/programs.json"
+
+results=()
+for suite in "${suites[@]}"; do
+  kernel=$(scripts/kernel/fetch.sh "$suite")
+  result=$out/$suite.ndjson
+  results+=("$result")
+  : >"$result"
+  say "$(ls "$kernel/lib/modules")"
+  # Whatever becomes of the guest, what it has told by then is in the results.
+  scripts/kernel/boot.sh "$kernel" "$result" \
+    "$(realpath "$kernels")" guest "$(realpath "$out/programs.json")" /dev/ttyS1 \
+    | tee "$out/$suite.log" || say "the guest of $suite ended with $?"
+done
+
+if [ $# = 0 ] && [ -z "${TEST_PROGRAMS:-}" ]; then
+  "$kernels" page "${results[@]}" >docs/kernels.md
+  say 'docs/kernels.md is written'
+fi
+say "what every guest told is in $out/*.ndjson, and what it said in $out/*.log"
+"$kernels" summary "${results[@]}"

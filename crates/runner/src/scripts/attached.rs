@@ -12,6 +12,8 @@ use crate::stop::Stop;
 /// How often it is looked.
 const LOOK_EVERY_NS: u64 = 10_000_000;
 
+/// The same where a moment of quiet is waited for.
+const QUIET_LOOK_EVERY_NS: u64 = 1_000_000;
 /// Warnings may come before it says that it is attached.
 const SAID_LINES_MAX: usize = 64;
 
@@ -45,6 +47,17 @@ pub(super) fn wait(process: &Process, last_ns: u64, stop: &Stop) -> Wait {
             return Wait::TooLong;
         }
         process.wait_ended(last_ns.min(now_ns + LOOK_EVERY_NS));
+    }
+}
+
+/// Waits until a process is in no other system call than that for its events, or until `last_ns`. A
+/// signal that comes while it writes makes bpftrace (0.17) lose all that it prints from then on.
+pub(super) fn wait_for_quiet(process: &Process, last_ns: u64) {
+    while !process.has_ended() && !waits_for_events(process.pid()) {
+        let now_ns = clock::now_ns();
+        if now_ns >= last_ns || process.wait_ended(last_ns.min(now_ns + QUIET_LOOK_EVERY_NS)) {
+            return;
+        }
     }
 }
 

@@ -29,6 +29,8 @@ use crate::stop::Stop;
 
 /// Compiling and attaching takes a second or so, and much longer on a machine that is busy.
 const ATTACH_MAX: Duration = Duration::from_secs(90);
+/// How long a moment is waited for in which no script prints, before they are asked to end.
+const QUIET_MAX: Duration = Duration::from_secs(3);
 /// How long a script may take to print its maps.
 const END_MAX: Duration = Duration::from_secs(10);
 
@@ -159,9 +161,11 @@ impl Scripts {
         said
     }
 
-    /// Asks each to end, and does not wait: there may be other things to do meanwhile.
+    /// Asks each to end, and does not wait for that: there may be other things to do meanwhile.
     pub(crate) fn ask_to_end(&self) {
+        let last_ns = clock::now_ns() + as_ns(QUIET_MAX);
         for script in &self.running {
+            attached::wait_for_quiet(&script.process, last_ns);
             let counted = self.run_time.is_some();
             script.process.end_by(Signal::INT, ScriptEnd::Asked, counted);
         }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead as _, Write};
 
 /// So much from the beginning is kept: with the end, 16 MiB.
 const HEAD_BYTES_MAX: u64 = 12 << 20;
@@ -132,23 +132,20 @@ impl<W: Write> Output<W> {
         let mut whole = Vec::new();
         while !bytes.is_empty() {
             let mut line = self.open.take().unwrap_or(Line { t_ns, text: Vec::new() });
-            let room = self.bounds.line - line.text.len();
-            match bytes.iter().take(room + 1).position(|byte| *byte == b'\n') {
-                Some(end) => {
-                    line.text.extend_from_slice(&bytes[..end]);
-                    bytes = &bytes[end + 1..];
-                    whole.push(line);
-                }
-                None if bytes.len() > room => {
-                    line.text.extend_from_slice(&bytes[..room]);
-                    bytes = &bytes[room..];
-                    whole.push(line);
-                }
-                None => {
-                    line.text.extend_from_slice(bytes);
-                    bytes = &[];
-                    self.open = Some(line);
-                }
+            // One more than there is room for: a newline may come just then.
+            let room = self.bounds.line + 1 - line.text.len();
+            let mut part = &bytes[..bytes.len().min(room)];
+            // Reading from memory does not fail.
+            let taken = part.read_until(b'\n', &mut line.text).unwrap_or_default();
+            bytes = &bytes[taken..];
+            if line.text.last() == Some(&b'\n') {
+                line.text.pop();
+                whole.push(line);
+            } else if let Some(next) = line.text.pop_if(|_| taken == room) {
+                whole.push(line);
+                self.open = Some(Line { t_ns, text: vec![next] });
+            } else {
+                self.open = Some(line);
             }
         }
         self.take(whole);

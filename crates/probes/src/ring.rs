@@ -61,8 +61,18 @@ impl<T: Send + 'static> Ring<T> {
     }
 
     /// Waits for records up to `timeout` and hands on what there is.
-    pub(crate) fn poll(&mut self, timeout: Duration, mut sink: impl FnMut(T)) -> Result<(), Error> {
-        let mut status = self.buffer.poll_raw(timeout);
+    pub(crate) fn poll(&mut self, timeout: Duration, sink: impl FnMut(T)) -> Result<(), Error> {
+        let status = self.buffer.poll_raw(timeout);
+        self.hand_on(status, sink)
+    }
+
+    /// Hands on what there is, also what nobody was woken for.
+    pub(crate) fn take(&mut self, sink: impl FnMut(T)) -> Result<(), Error> {
+        let status = self.buffer.consume_raw();
+        self.hand_on(status, sink)
+    }
+
+    fn hand_on(&mut self, mut status: i32, mut sink: impl FnMut(T)) -> Result<(), Error> {
         for _ in 0..BATCHES_MAX {
             let decoded = std::mem::take(&mut lock(&self.inbox).decoded);
             decoded.into_iter().for_each(&mut sink);

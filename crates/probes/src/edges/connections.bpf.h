@@ -71,6 +71,11 @@ struct connection {
 	__u8 has_sent;
 	__u8 has_received;
 	__u8 unused;
+	/* Of the request that is under way, where it may be one that can be read; else 0. */
+	__u32 head_length;
+	__u32 request_bytes;
+	__u8 head[REQUEST_HEAD];
+	__u8 types[MESSAGES_MAX];
 };
 
 const volatile struct connection new_connection = { .target = NOBODY };

@@ -45,4 +45,32 @@ struct edge_figures {
 	__s64 open;
 };
 
+/* So much of a request's beginning is kept, of its answer's, and of an error in PostgreSQL's. */
+#define REQUEST_HEAD 96
+#define ANSWER_HEAD 32
+#define FAILURE_HEAD 64
+/* PostgreSQL's messages in one packet, by their types, in order. */
+#define MESSAGES_MAX 16
+
+/* A request and the beginning of its answer. */
+struct edges_exchange {
+	/* Whose: the socket, and since when it is this connection's. */
+	__u64 socket;
+	__u64 since_ns;
+	__u64 turn_ns;
+	/* As the histograms have it. */
+	__u32 bucket;
+	/* The whole request's. */
+	__u32 request_bytes;
+	struct edge_key edge;
+	__u32 request_length;
+	__u32 answer_length;
+	__u32 failure_length;
+	__u8 request[REQUEST_HEAD];
+	__u8 answer[ANSWER_HEAD];
+	__u8 failure[FAILURE_HEAD];
+	__u8 request_types[MESSAGES_MAX];
+	__u8 answer_types[MESSAGES_MAX];
+};
+
 #endif

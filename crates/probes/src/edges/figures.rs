@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use temblor_event::{Distribution, ProbeWindow, Reading};
 
+use super::requests::{Kinds, Requests};
 use super::skeleton::{edge_figures, edge_key, edge_peer, edge_role};
 use crate::histogram::{self, Latencies};
 use crate::plain::as_bytes;
@@ -70,6 +71,41 @@ struct Grown {
     received: u64,
     opened: u64,
     open: u64,
+    requests: Kinds,
+}
+
+impl Grown {
+    fn merge(&mut self, more: Self) {
+        self.turns.merge(&more.turns);
+        self.sent += more.sent;
+        self.received += more.received;
+        self.opened += more.opened;
+        self.open += more.open;
+        for (kind, more) in more.requests {
+            let of = self.requests.entry(kind).or_default();
+            of.took.merge(&more.took);
+            for (error, count) in more.errors {
+                *of.errors.entry(error).or_default() += count;
+            }
+        }
+    }
+
+    fn put(self, into: &mut ProbeWindow, role: &str, peer: &str) {
+        let labels = [("role", role), ("peer", peer)];
+        into.put("turn_latency", &labels, Reading::Distribution(self.turns));
+        into.put("bytes_sent", &labels, Reading::Count(self.sent));
+        into.put("bytes_received", &labels, Reading::Count(self.received));
+        into.put("connections_opened", &labels, Reading::Count(self.opened));
+        into.put("connections_open", &labels, Reading::Level(self.open));
+        for ((protocol, kind), of) in self.requests {
+            let labels = [("role", role), ("peer", peer), ("protocol", protocol), ("kind", &kind)];
+            into.put("request_latency", &labels, Reading::Distribution(of.took));
+            for (error, count) in of.errors {
+                let labels = [&labels[..], &[("error", error.as_str())]].concat();
+                into.put("request_errors", &labels, Reading::Count(count));
+            }
+        }
+    }
 }
 
 /// Takes differences between readings of edges.
@@ -85,6 +121,7 @@ impl Edges {
         &mut self,
         (window, window_ns): (u32, u64),
         readings: &[(edge_key, edge_figures)],
+        requests: &mut Requests,
         names: &Names,
     ) -> (Vec<ProbeWindow>, Vec<edge_key>) {
         let mut idle = Vec::new();
@@ -92,17 +129,14 @@ impl Edges {
         let mut by_name: BTreeMap<(u32, &str, String), Grown> = BTreeMap::new();
         for (key, now) in readings {
             let before = self.before.entry(as_bytes(key).to_vec()).or_default();
-            let came = before.grow(window, now);
+            let mut came = before.grow(window, now);
+            came.requests = requests.take(key);
             if before.idle_windows >= IDLE_MAX && key.peer != edge_peer::EDGE_PEER_OTHERS {
                 self.before.remove(as_bytes(key));
                 idle.push(*key);
             }
             let of = by_name.entry((key.target, role(key), names.peer(key))).or_default();
-            of.turns.merge(&came.turns);
-            of.sent += came.sent;
-            of.received += came.received;
-            of.opened += came.opened;
-            of.open += came.open;
+            of.merge(came);
         }
         let mut windows: Vec<ProbeWindow> = names
             .targets
@@ -113,13 +147,9 @@ impl Edges {
             let Some(told) = usize::try_from(target).ok().and_then(|at| windows.get_mut(at)) else {
                 continue;
             };
-            let labels = [("role", role), ("peer", peer.as_str())];
-            told.put("turn_latency", &labels, Reading::Distribution(came.turns));
-            told.put("bytes_sent", &labels, Reading::Count(came.sent));
-            told.put("bytes_received", &labels, Reading::Count(came.received));
-            told.put("connections_opened", &labels, Reading::Count(came.opened));
-            told.put("connections_open", &labels, Reading::Level(came.open));
+            came.put(told, role, &peer);
         }
+        requests.clear();
         (windows, idle)
     }
 }
@@ -143,6 +173,7 @@ impl Before {
             received: since(&mut self.received, now.received),
             opened: since(&mut self.opened, now.opened),
             open: u64::try_from(now.open).unwrap_or(0),
+            requests: Kinds::new(),
         };
         let is_idle = came.turns.buckets.is_empty()
             && came.sent + came.received + came.opened + came.open == 0;
@@ -199,8 +230,12 @@ mod tests {
         by_target.number = 1;
         let by_address = key(edge_peer::EDGE_PEER_ADDRESS, &v4, 5432);
         let mut edges = Edges::default();
-        let (told, idle) =
-            edges.close((1, 1_000), &[(by_target, first), (by_address, first)], &names());
+        let (told, idle) = edges.close(
+            (1, 1_000),
+            &[(by_target, first), (by_address, first)],
+            &mut Requests::default(),
+            &names(),
+        );
         assert_eq!(idle.len(), 0);
         assert_eq!((told[0].service.as_str(), told[1].service.as_str()), ("api", "db"));
         assert!(told[1].measures.is_empty(), "{:?}", told[1]);
@@ -212,8 +247,12 @@ mod tests {
         assert_eq!(of(&told[0], "bytes_sent"), Some(Reading::Count(20)));
         assert_eq!(of(&told[0], "connections_open"), Some(Reading::Level(2)));
         assert_eq!(of(&told[0], "bytes_received"), None);
-        let (told, _) =
-            edges.close((2, 1_000), &[(by_target, first), (by_address, first)], &names());
+        let (told, _) = edges.close(
+            (2, 1_000),
+            &[(by_target, first), (by_address, first)],
+            &mut Requests::default(),
+            &names(),
+        );
         let names: Vec<_> = told[0].measures.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["connections_open"], "the rest is not new");
     }
@@ -229,7 +268,9 @@ mod tests {
         let others = key(edge_peer::EDGE_PEER_OTHERS, b"", 0);
         let readings = [(a, used), (b, open), (others, used)];
         let gone: Vec<_> = (0..=IDLE_MAX)
-            .flat_map(|window| edges.close((window, 1_000), &readings, &names()).1)
+            .flat_map(|window| {
+                edges.close((window, 1_000), &readings, &mut Requests::default(), &names()).1
+            })
             .collect();
         assert_eq!(gone.len(), 1);
         assert_eq!(gone[0].name, a.name);

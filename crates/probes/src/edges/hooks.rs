@@ -17,6 +17,7 @@ const OF: &str = "probe edges";
 pub(super) const PACKETS: [&str; 2] = ["edges_sent", "edges_received"];
 /// What they see, as the meanings of their figures have it.
 const TURNS: &str = "turns and bytes";
+const REQUESTS: &str = "requests";
 const BEFORE: &str = "connections that were there before";
 
 const TRACEPOINTS: &[Tracepoint] = &[
@@ -64,7 +65,9 @@ impl Support {
         let hook = |sees: &str, hook: &str| Hook { sees: sees.into(), hook: hook.into() };
         let mut hooks = self.tracepoints.hooks();
         hooks.extend(self.has_iterator.then(|| hook(BEFORE, "iter/task_file")));
-        hooks.extend(self.group.is_ok().then(|| hook(TURNS, "cgroup_skb of the first group")));
+        if self.group.is_ok() {
+            hooks.extend([TURNS, REQUESTS].map(|sees| hook(sees, "cgroup_skb of the first group")));
+        }
         hooks
     }
 
@@ -74,7 +77,7 @@ impl Support {
         unseen.extend((!self.has_iterator).then(|| NO_SEED.to_owned()));
         match &self.group {
             Ok(first) => unseen.extend(first.outside.clone()),
-            Err(error) => unseen.push(format!("{TURNS}: {error}")),
+            Err(error) => unseen.push(format!("{TURNS}, {REQUESTS}: {error}")),
         }
         unseen
     }

@@ -13,15 +13,18 @@ mod figures;
 mod group;
 mod hooks;
 mod probe;
+mod requests;
 
 /// The types that both halves share.
 mod skeleton {
     use crate::plain::plain;
 
     crate::plain::generated!("edges");
-    pub(super) use generated::types::{bss, edge_figures, edge_key, edge_peer, edge_role};
+    pub(super) use generated::types::{
+        bss, edge_figures, edge_key, edge_peer, edge_role, edges_exchange, rodata,
+    };
 
-    plain!(bss, edge_figures, edge_key);
+    plain!(bss, rodata, edge_figures, edge_key, edges_exchange);
 }
 
 pub use hooks::{capabilities, trial};

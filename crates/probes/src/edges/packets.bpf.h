@@ -7,6 +7,8 @@
 #ifndef TEMBLOR_PACKETS_BPF_H
 #define TEMBLOR_PACKETS_BPF_H
 
+#include "exchanges.bpf.h"
+
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 
@@ -45,13 +47,6 @@ struct tcp_header {
 };
 
 #define TCP_FLAG_SYN 2
-
-/* What a packet carries: where in the stream, where in the packet, and how much. */
-struct payload {
-	__u32 seq;
-	__u32 offset;
-	__u32 length;
-};
 
 /* Whether there is any. The headers are in the packet's first piece: the kernel has read them. */
 static __always_inline int payload_of(struct __sk_buff *skb, struct payload *payload)
@@ -137,12 +132,20 @@ static __always_inline void packet(struct __sk_buff *skb, int is_sent)
 		return;
 	now = bpf_ktime_get_ns();
 	if (is_sent == (c->role == EDGE_CALLS)) {
+		if (c->asking)
+			c->request_bytes += fresh;
+		else
+			begin_request(skb, c, &payload, fresh);
 		c->asked_ns = now;
 		c->asking = 1;
-	} else if (c->asking) {
-		c->asking = 0;
+	} else if (c->asking && !is_interim(skb, c, &payload)) {
 		/* Clocks of two processors may differ by a little. */
-		turn(c, now > c->asked_ns ? now - c->asked_ns : 0);
+		__u64 ns = now > c->asked_ns ? now - c->asked_ns : 0;
+
+		c->asking = 0;
+		turn(c, ns);
+		if (c->head_length)
+			tell_exchange(skb, c, key, &payload, ns);
 	}
 }
 

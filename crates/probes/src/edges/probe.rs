@@ -11,26 +11,39 @@ use temblor_event::{Event, ProbeCost, ProbeStatus};
 use super::NAME;
 use super::figures::{Edges, Names};
 use super::hooks::{PACKETS, Support};
-use super::skeleton::{OBJECT, bss, edge_figures, edge_key, edge_peer, edge_role};
+use super::requests::Requests;
+use super::skeleton::{
+    OBJECT, bss, edge_figures, edge_key, edge_peer, edge_role, edges_exchange, rodata,
+};
 use crate::budget::Sampling;
 use crate::object::{Loaded, Loading};
+use crate::plain::from_bytes;
+use crate::ring::{self, RECORDS, Ring};
 use crate::roster::{MEMBERS, Roster};
 use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
 const SEED: &str = "edges_seed";
 const SWEEP: &str = "edges_sweep";
+const REQUESTS_LOST: &str = "edges (requests)";
+const REQUESTS_SKIPPED: &str = "edges (requests beyond what is read in a second)";
+/// How often the buffer is emptied: nobody is woken for a request.
+const EMPTY_EVERY: Duration = Duration::from_millis(25);
 
 /// How the probe is set up.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The edges that are told apart; what is beyond goes under each target's others.
     pub edges_max: u32,
+    /// Requests that are read in a second; those beyond are counted, and said to be skipped.
+    pub requests_max: u32,
+    /// The buffer between the kernel and us; rounded up to a power of two of at least a page.
+    pub ring_bytes: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { edges_max: 1024 }
+        Self { edges_max: 1024, requests_max: 20_000, ring_bytes: 4 << 20 }
     }
 }
 
@@ -43,9 +56,13 @@ pub struct EdgesProbe {
     status: ProbeStatus,
     names: Names,
     edges: Edges,
+    requests: Requests,
+    ring: Ring<edges_exchange>,
     entries_max: usize,
     window: Window,
     losses: Losses,
+    requests_lost: Losses,
+    requests_skipped: Losses,
     events: u64,
     sampling: Sampling,
     /// Its programs are gone, and what they had counted has been told or will be.
@@ -83,12 +100,12 @@ impl EdgesProbe {
         let reserved = u32::try_from(others.len()).unwrap_or(u32::MAX);
         let entries_max = settings.edges_max.max(1).saturating_add(reserved);
         let mut loaded = roster.share(|members| {
-            Loaded::load(&Loading::<()> {
+            Loaded::load(&Loading::<rodata> {
                 probe: NAME,
                 object: OBJECT,
                 wants: &|program| support.wants(program),
-                constants: &|()| (),
-                sizes: &[("edges", entries_max)],
+                constants: &|constants| constants.exchanges_max = settings.requests_max,
+                sizes: &[("edges", entries_max), (RECORDS, ring::size(settings.ring_bytes))],
                 without: &[],
                 shared: &[(MEMBERS, members)],
             })
@@ -123,8 +140,13 @@ impl EdgesProbe {
         for (address, name) in own.chain(known.iter().cloned()) {
             names.addresses.entry(address.to_canonical()).or_insert(name);
         }
+        let ring = Ring::of(&loaded, |bytes| {
+            from_bytes(bytes).ok_or_else(|| format!("a record of {} bytes", bytes.len()))
+        })?;
         Ok(Self {
             loaded,
+            ring,
+            requests: Requests::default(),
             sweep,
             status: ProbeStatus { probe: NAME.into(), hooks: support.hooks(), unseen },
             names,
@@ -132,13 +154,24 @@ impl EdgesProbe {
             entries_max: usize::try_from(entries_max).unwrap_or(usize::MAX),
             window: Window::first(),
             losses: Losses::of(NAME),
+            requests_lost: Losses::of(REQUESTS_LOST),
+            requests_skipped: Losses::of(REQUESTS_SKIPPED),
             events: 0,
             sampling,
             off: None,
         })
     }
 
+    fn read_requests(&mut self) -> Result<(), Error> {
+        let (requests, events) = (&mut self.requests, &mut self.events);
+        self.ring.take(|exchange| {
+            *events += 1;
+            requests.add(&exchange);
+        })
+    }
+
     fn close_window(&mut self, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
+        self.read_requests()?;
         // Before the page is turned: what it tells the edges belongs to the window that ends.
         if let Some(sweep) = &self.sweep {
             run(sweep)?;
@@ -147,7 +180,7 @@ impl EdgesProbe {
         let readings: Vec<(edge_key, edge_figures)> =
             self.loaded.entries("edges", self.entries_max)?;
         let window = (closed.number, closed.length_ns);
-        let (told, idle) = self.edges.close(window, &readings, &self.names);
+        let (told, idle) = self.edges.close(window, &readings, &mut self.requests, &self.names);
         for key in &idle {
             self.loaded.remove("edges", key)?;
         }
@@ -163,6 +196,9 @@ impl EdgesProbe {
         let skipped: u64 = self.loaded.runs()?.iter().map(|run| run.skipped).sum();
         let lost = counters.connections_lost + counters.turns_lost + counters.packets_lost;
         self.losses.tell(now, lost + skipped, sink);
+        let lost = counters.exchanges_lost + self.ring.malformed();
+        self.requests_lost.tell(now, lost, sink);
+        self.requests_skipped.tell(now, counters.exchanges_skipped, sink);
         Ok(())
     }
 }
@@ -194,7 +230,9 @@ impl Probe for EdgesProbe {
     }
 
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        if !self.window.wait(timeout) || self.off == Some(Told::All) {
+        let is_due = self.window.wait(timeout.min(EMPTY_EVERY));
+        self.read_requests()?;
+        if !is_due || self.off == Some(Told::All) {
             return Ok(());
         }
         if self.off.is_some() {

@@ -14,6 +14,8 @@ mod child;
 mod common;
 #[path = "../common/link.rs"]
 mod link;
+mod requests;
+mod server;
 mod tls;
 mod told;
 
@@ -192,7 +194,7 @@ fn edges_beyond_the_bound_are_told_together() {
     let pids = [server.pid(), clients[0].pid(), clients[1].pid(), clients[2].pid()];
     let targets = ["server", "a", "b", "c"].into_iter().zip(pids);
     let targets: Vec<_> = targets.map(|(name, pid)| target(name, &[pid])).collect();
-    let settings = Settings { edges_max: 1 };
+    let settings = Settings { edges_max: 1, ..Settings::default() };
     let watch = Watch::start(&targets, |roster| EdgesProbe::attach_with(roster, &[], &settings));
     for client in &mut clients {
         client.ask(&format!("connect 127.0.0.1:{port}"));

@@ -57,6 +57,33 @@ impl Told {
         }
     }
 
+    /// Requests and their errors on an edge, by kind; the errors by kind and name.
+    pub(crate) fn requests(
+        &self,
+        service: &str,
+        (role, peer): Edge<'_>,
+        protocol: &str,
+    ) -> (BTreeMap<String, u64>, BTreeMap<(String, String), u64>) {
+        let (mut counts, mut errors) = (BTreeMap::new(), BTreeMap::new());
+        for one in self.0.get(service).map_or(&[][..], |window| &window.measures) {
+            let label = |name: &str| one.labels.get(name).cloned().unwrap_or_default();
+            let (of, kind) = ((label("role"), label("peer")), label("kind"));
+            if of != (role.to_owned(), peer.to_owned()) || label("protocol") != protocol {
+                continue;
+            }
+            match (one.name.as_str(), &one.reading) {
+                ("request_latency", Reading::Distribution(took)) => {
+                    counts.insert(kind, took.samples());
+                }
+                ("request_errors", Reading::Count(count)) => {
+                    errors.insert((kind, label("error")), *count);
+                }
+                _ => {}
+            }
+        }
+        (counts, errors)
+    }
+
     /// Every edge of a target's of which anything was told.
     pub(crate) fn edges(&self, service: &str) -> Vec<(String, String)> {
         let measures = self.0.get(service).map_or(&[][..], |window| &window.measures);

@@ -122,6 +122,9 @@ pub(crate) struct Trace {
     /// Print only the figures, at the end and in the text format of Prometheus
     #[arg(long, conflicts_with = "json")]
     pub(crate) prometheus: bool,
+    /// Draw the figures of the last second on the full screen instead, until q; then sum up
+    #[arg(long, conflicts_with_all = ["json", "prometheus"])]
+    pub(crate) top: bool,
 }
 
 #[derive(Debug, clap::Args)]

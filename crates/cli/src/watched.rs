@@ -6,6 +6,7 @@ use temblor_runner::{Budget, Sought};
 use crate::args::Targets;
 use crate::exit::Failure;
 use crate::terminal::say;
+use crate::trace::leave_full_screen;
 
 /// Those that are asked for, each once.
 pub(crate) fn probes(asked: &[String]) -> Result<Vec<String>, Failure> {
@@ -60,6 +61,7 @@ pub(crate) fn sought(args: &Targets) -> Vec<Sought> {
 
 /// As if nobody had listened for it.
 pub(crate) fn die_of(signal: i32) {
+    leave_full_screen();
     if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
         say(&format!("temblor: could not end on signal {signal}: {error}"));
     }

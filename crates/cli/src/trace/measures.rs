@@ -26,7 +26,7 @@ pub(super) fn words(window: &ProbeWindow) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-fn reading(unit: MeasureUnit, reading: &Reading, window_ns: u64) -> String {
+pub(super) fn reading(unit: MeasureUnit, reading: &Reading, window_ns: u64) -> String {
     match reading {
         Reading::Count(sum) => amount(unit, *sum),
         Reading::Level(level) => format!("at most {}", amount(unit, *level)),
@@ -42,7 +42,7 @@ fn percentiles(unit: MeasureUnit, values: &Distribution) -> String {
     format!("p50 {} p99 {} max {}", of_rank(50), of_rank(99), amount(unit, values.max))
 }
 
-fn amount(unit: MeasureUnit, value: u64) -> String {
+pub(super) fn amount(unit: MeasureUnit, value: u64) -> String {
     match unit {
         MeasureUnit::Nanoseconds => length(value),
         MeasureUnit::Microseconds => length(value.saturating_mul(1_000)),

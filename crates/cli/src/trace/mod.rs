@@ -3,7 +3,10 @@
 mod account;
 mod histogram;
 mod measures;
+mod top;
 mod words;
+
+pub(crate) use self::top::leave as leave_full_screen;
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use temblor_plan::parse_duration;
 use temblor_runner::{Stop, TraceSettings};
 
 use self::account::Account;
+use self::top::{Screen, wants_terminal};
 use self::words::words;
 use crate::args::Trace;
 use crate::exit::{Exit, Failure};
@@ -37,6 +41,9 @@ const WIDTH: usize = 80;
 
 /// Watches until the time is over, or somebody ends it, and sums up.
 pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
+    if args.top {
+        wants_terminal()?;
+    }
     let probes = probes(&args.probes)?;
     let budget = budget(args.budget.as_deref())?;
     let length = args.lasting.as_deref().map(length).transpose()?;
@@ -49,9 +56,9 @@ pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     let quiet = Arc::new(AtomicBool::new(false));
     end_on_signals(&stop, &quiet)?;
     end_when_nobody_reads(&stop, &quiet)?;
+    let mut shown = Shown::new(args, &stop);
     let settings =
         TraceSettings { probes, targets: sought(&args.targets), lab, budget, length, stop };
-    let mut shown = Shown::new(args);
     temblor_runner::trace(&settings, &mut |event| shown.show(&event))?;
     if !quiet.load(Ordering::Acquire) {
         shown.sum_up()?;
@@ -128,14 +135,18 @@ enum Shown {
     Json,
     /// Nothing until the end.
     Figures(Box<Figures>),
+    /// The last second's figures, and they are added up.
+    Top { screen: Screen, account: Box<Account> },
     /// Each is a line in words, and they are added up.
     Words { began_ns: Option<u64>, account: Box<Account> },
 }
 
 impl Shown {
-    fn new(args: &Trace) -> Self {
+    fn new(args: &Trace, stop: &Stop) -> Self {
         if args.json {
             Self::Json
+        } else if args.top {
+            Self::Top { screen: Screen::new(stop), account: Box::default() }
         } else if args.prometheus {
             Self::Figures(Box::new(Figures::new(Limits::default())))
         } else {
@@ -153,6 +164,10 @@ impl Shown {
                 figures.add(event, clock::now_ns());
                 say_of_probe(&event.body);
             }
+            Self::Top { screen, account } => {
+                account.add(&event.body);
+                screen.add(&event.body);
+            }
             Self::Words { began_ns, account } => {
                 let began_ns = *began_ns.get_or_insert_with(clock::now_ns);
                 account.add(&event.body);
@@ -168,6 +183,10 @@ impl Shown {
             Self::Figures(mut figures) => {
                 let page = figures.text(clock::now_ns()).map_err(Failure::other)?;
                 print(page.trim_end());
+            }
+            Self::Top { mut screen, account } => {
+                screen.close()?;
+                account.told(columns()).iter().for_each(|line| print(line));
             }
             Self::Words { account, .. } => {
                 print("");

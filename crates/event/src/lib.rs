@@ -36,7 +36,9 @@ pub use load::{
 };
 pub use meaning::{MEANINGS, Meaning, MeasureKind, MeasureUnit, all_meanings, meaning};
 pub use measured::{cause_name, measured};
-pub use process::{ExitCause, ProcessExec, ProcessExit, ProcessSignal, SignalSender};
+pub use process::{
+    ExitCause, ProcessExec, ProcessExit, ProcessRestart, ProcessSignal, SignalSender,
+};
 pub use run::{
     Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,
     ProcessEnded, ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
@@ -171,6 +173,8 @@ bodies! {
     ProcessExec(ProcessExec) = "process.exec",
     /// A target's process ended, as the kernel saw it.
     ProcessExit(ProcessExit) = "process.exit",
+    /// A target's program that had ended was run again.
+    ProcessRestart(ProcessRestart) = "process.restart",
     /// A target's process was sent a signal.
     ProcessSignal(ProcessSignal) = "process.signal",
     /// A bpftrace script of the user's runs along.

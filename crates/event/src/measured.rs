@@ -163,6 +163,26 @@ pub(crate) const OF_EVENTS: &[Meaning] = &[
     },
     Meaning {
         probe: "process",
+        name: "restarts",
+        words: "programs run again after their end",
+        unit: MeasureUnit::Events,
+        kind: MeasureKind::Count,
+        labels: &["cause"],
+        sees: "programs that are run",
+        notable: 1.0,
+    },
+    Meaning {
+        probe: "process",
+        name: "restart_gap",
+        words: "time between an end and the restart",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Distribution,
+        labels: &[],
+        sees: "programs that are run",
+        notable: 0.001,
+    },
+    Meaning {
+        probe: "process",
         name: "signals",
         words: "signals that end, stop or continue",
         unit: MeasureUnit::Events,
@@ -188,6 +208,13 @@ pub fn measured(body: &Body) -> Option<Cow<'_, ProbeWindow>> {
         Body::ProcessExec(exec) => one("process", &exec.service, "execs", &[]),
         Body::ProcessExit(exit) => {
             one("process", &exit.service, "exits", &[("cause", &cause_name(&exit.cause))])
+        }
+        Body::ProcessRestart(restart) => {
+            let cause = cause_name(&restart.cause);
+            let mut counted = one("process", &restart.service, "restarts", &[("cause", &cause)]);
+            let between = Distribution::of(restart.between_ns);
+            counted.put("restart_gap", &[], Reading::Distribution(between));
+            counted
         }
         Body::ProcessSignal(sent) => {
             let signal = signal_name(sent.signal.into());

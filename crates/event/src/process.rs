@@ -18,6 +18,23 @@ pub struct ProcessExec {
     pub file: String,
 }
 
+/// A program that had ended was run again in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRestart {
+    /// The target it belongs to.
+    pub service: String,
+    /// Which process runs it now; 0 where it has no id in the run's pid namespace.
+    pub pid: u32,
+    /// The program, at most 15 bytes of its file's name.
+    pub name: String,
+    /// Which process had run it before.
+    pub before: u32,
+    /// From that one's end to when the program was run again, nanoseconds.
+    pub between_ns: u64,
+    /// Why that one had ended.
+    pub cause: ExitCause,
+}
+
 /// A process ended: its last thread is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessExit {

@@ -63,7 +63,8 @@ pub use services_result::{Outage, ServiceStep, ServiceStepKind, ServiceStory, Se
 pub use steady::SteadyWatch;
 pub use tcp_table::TcpTable;
 pub use timeline_process::{
-    ended as process_ended, exit_line as process_exit_line, signal_line as process_signal_line,
+    ended as process_ended, exit_line as process_exit_line, restart_line as process_restart_line,
+    signal_line as process_signal_line,
 };
 
 /// A run, judged.

@@ -11,9 +11,9 @@ use temblor_event::{
     Aborted, Body, CheckResult, Cost, CounterRead, CounterUnread, Event, FaultAdjusted,
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeShed,
-    ProbeStatus, ProbeWindow, ProcessEnded, ProcessExit, ProcessSignal, ProcessStarted, RunEnded,
-    RunStarted, SchedWindow, ScriptEnded, ScriptStarted, ServiceHealth, TargetSeen, TcpReset,
-    TcpRetransmit, TcpRtt, TcpStateChange,
+    ProbeStatus, ProbeWindow, ProcessEnded, ProcessExit, ProcessRestart, ProcessSignal,
+    ProcessStarted, RunEnded, RunStarted, SchedWindow, ScriptEnded, ScriptStarted, ServiceHealth,
+    TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -95,6 +95,7 @@ pub(crate) struct Log<'a> {
     pub(crate) scheds: Vec<At<'a, SchedWindow>>,
     pub(crate) windows: Vec<At<'a, ProbeWindow>>,
     pub(crate) exits: Vec<At<'a, ProcessExit>>,
+    pub(crate) restarts: Vec<At<'a, ProcessRestart>>,
     pub(crate) signals: Vec<At<'a, ProcessSignal>>,
     pub(crate) scripts_started: Vec<At<'a, ScriptStarted>>,
     pub(crate) scripts_ended: Vec<At<'a, ScriptEnded>>,
@@ -217,6 +218,7 @@ impl<'a> Log<'a> {
             scheds: Vec::new(),
             windows: Vec::new(),
             exits: Vec::new(),
+            restarts: Vec::new(),
             signals: Vec::new(),
             scripts_started: Vec::new(),
             scripts_ended: Vec::new(),
@@ -262,6 +264,7 @@ impl<'a> Log<'a> {
             Body::ProbeWindow(what) => self.windows.push(At { t_ns, what }),
             Body::SchedWindow(what) => self.scheds.push(At { t_ns, what }),
             Body::ProcessExit(what) => self.exits.push(At { t_ns, what }),
+            Body::ProcessRestart(what) => self.restarts.push(At { t_ns, what }),
             Body::ProcessSignal(what) => self.signals.push(At { t_ns, what }),
             Body::ProcessExec(_) => {}
             Body::ScriptStarted(what) => self.scripts_started.push(At { t_ns, what }),

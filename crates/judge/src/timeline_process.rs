@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use temblor_event::{ExitCause, ProcessExit, ProcessSignal, SignalSender, signal_name};
+use temblor_event::{
+    ExitCause, ProcessExit, ProcessRestart, ProcessSignal, SignalSender, signal_name,
+};
 
 use crate::human::{count, duration};
 use crate::log::{At, Log, seconds};
@@ -37,6 +39,13 @@ pub(crate) fn processes(log: &Log<'_>) -> Vec<TimelineEntry> {
         let clean = exit.cause == ExitCause::Code { code: 0 };
         let of = (&*exit.get().service, ended(&exit.cause, false));
         add(clean, of, exit.t_ns, exit_line(exit.get()), "ends of processes");
+    }
+    for restart in &log.restarts {
+        let of = (
+            &*restart.get().service,
+            format!("restarted after it {}", ended(&restart.cause, false)),
+        );
+        add(false, of, restart.t_ns, restart_line(restart.get()), "programs that are run");
     }
     // A signal that ended the process is told with its end.
     let mut ends: BTreeMap<(&str, u32, u8), u64> = BTreeMap::new();
@@ -90,6 +99,19 @@ pub fn exit_line(exit: &ProcessExit) -> String {
     let lived = duration(seconds(exit.lived_ns));
     let who = process(&exit.name, Some(exit.pid), Some(&exit.service));
     format!("{who} {}{core}; it lived {lived}", ended(&exit.cause, true))
+}
+
+/// `postgres (1240) is a restart, 1.02 s after process 1234 was killed by SIGKILL, sent by temblor
+/// (99)`.
+#[must_use]
+pub fn restart_line(restart: &ProcessRestart) -> String {
+    format!(
+        "{} is a restart, {} after process {} {}",
+        process(&restart.name, Some(restart.pid), Some(&restart.service)),
+        duration(seconds(restart.between_ns)),
+        restart.before,
+        ended(&restart.cause, true),
+    )
 }
 
 /// `postgres (1234) got SIGTERM, sent by temblor (99)`.

@@ -65,6 +65,9 @@ impl Account {
             Body::ProcessExit(exit) => {
                 self.process(&exit.service, process_ended(&exit.cause, false));
             }
+            Body::ProcessRestart(restart) => {
+                self.process(&restart.service, "programs run again after their end".to_owned());
+            }
             Body::ProbeLost(lost) => {
                 let sum = self.lost.entry(lost.probe.clone()).or_default();
                 *sum = sum.saturating_add(lost.events);

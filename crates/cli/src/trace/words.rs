@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use temblor_event::{Body, Connection, SchedWindow, TcpRtt};
-use temblor_judge::{human, process_exit_line, process_signal_line, shed_line, tcp_names};
+use temblor_judge::{
+    human, process_exit_line, process_restart_line, process_signal_line, shed_line, tcp_names,
+};
 
 /// A line's parts: which probe, whose, and what happened. None: it is for the summary only.
 pub(super) fn words(body: &Body) -> Option<(String, String)> {
@@ -37,6 +39,9 @@ pub(super) fn words(body: &Body) -> Option<(String, String)> {
             told("process", &exec.service, format!("process {} runs {}", exec.pid, exec.file))
         }
         Body::ProcessExit(exit) => told("process", &exit.service, process_exit_line(exit)),
+        Body::ProcessRestart(restart) => {
+            told("process", &restart.service, process_restart_line(restart))
+        }
         Body::ProcessSignal(sent) => told("process", &sent.service, process_signal_line(sent)),
         Body::ProbeShed(shed) => told(&shed.probe, "", shed_line(shed)),
         Body::ProbeLost(lost) => told(&lost.probe, "", human::counted(lost.events, "events lost")),

@@ -14,7 +14,8 @@ const CORE_DUMPED: u32 = 0x80;
 /// What one record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
-    Exec(u64, ProcessExec),
+    /// And whether its parent is not of its target.
+    Exec(u64, ProcessExec, bool),
     Exit(u64, ProcessExit),
     Signal(u64, ProcessSignal),
     /// The kernel has chosen a process to make room.
@@ -26,7 +27,7 @@ pub(super) enum Told {
 impl From<Told> for Option<Event> {
     fn from(told: Told) -> Self {
         Some(match told {
-            Told::Exec(t_ns, body) => Event::at(t_ns, body),
+            Told::Exec(t_ns, body, _) => Event::at(t_ns, body),
             Told::Exit(t_ns, body) => Event::at(t_ns, body),
             Told::Signal(t_ns, body) => Event::at(t_ns, body),
             Told::Victim { .. } => return None,
@@ -63,7 +64,7 @@ pub(super) fn decode(bytes: &[u8], services: &[String]) -> Result<Told, Malforme
             parent: (record.parent != 0).then_some(record.parent),
             file: text(&exec.file),
         };
-        return Ok(Told::Exec(record.t_ns, told));
+        return Ok(Told::Exec(record.t_ns, told, record.is_first != 0));
     }
     let record: process_record = from_bytes(bytes).ok_or(length)?;
     Ok(match record.kind {
@@ -242,13 +243,13 @@ mod tests {
         };
         let file = |exec: &process_exec| {
             let told = decode(as_bytes(exec), &["db".to_owned()]).unwrap();
-            let Told::Exec(5, told) = told else { panic!("{told:?}") };
-            (told.file, told.parent)
+            let Told::Exec(5, told, is_first) = told else { panic!("{told:?}") };
+            (told.file, told.parent, is_first)
         };
-        assert_eq!(file(&exec), ("x".repeat(256), None));
-        exec.record.parent = 3;
+        assert_eq!(file(&exec), ("x".repeat(256), None, false));
+        (exec.record.parent, exec.record.is_first) = (3, 1);
         exec.file[..9].copy_from_slice(b"/bin/sh\0y");
-        assert_eq!(file(&exec), ("/bin/sh".to_owned(), Some(3)));
+        assert_eq!(file(&exec), ("/bin/sh".to_owned(), Some(3), true));
     }
 
     proptest! {

@@ -20,7 +20,7 @@ impl Late {
     /// What can be told now.
     pub(super) fn take(&mut self, told: Told) -> Option<Told> {
         match told {
-            Told::Exit(t_ns, exit) if killed_by_the_kernel(&exit) => {
+            Told::Exit(t_ns, exit) if killed_by_the_kernel(&exit.cause) => {
                 self.waiting.push((t_ns, exit));
                 None
             }
@@ -44,8 +44,9 @@ impl Late {
     }
 }
 
-fn killed_by_the_kernel(exit: &ProcessExit) -> bool {
-    exit.cause == ExitCause::Signal { signal: SIGKILL, sender: Some(SignalSender::Kernel) }
+/// How want of memory looks before the mark.
+pub(super) fn killed_by_the_kernel(cause: &ExitCause) -> bool {
+    *cause == ExitCause::Signal { signal: SIGKILL, sender: Some(SignalSender::Kernel) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | programs that are run | `sched_process_exec` |
 //! | ends of processes: exit code or signal, and how long they lived | `sched_process_exit` |
 //! | signals that end, stop or continue, or ask to end, and their senders | `signal_generate` |
+//! | restarts, and the time between | both of these (see [`restarts`]) |
 //! | kills for want of memory | the process' own note of it (`oom_mm`) at its end; where the end may come before the note, `mark_victim` |
 //!
 //! An end has one cause. Which signal it was the kernel keeps with the process; who sent it is what
@@ -16,6 +17,7 @@
 
 mod decode;
 mod late;
+mod restarts;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use temblor_host::{Capability, State};
 
 use self::decode::{Told, decode};
 use self::late::Late;
+use self::restarts::Restarts;
 use crate::kernel::KernelTypes;
 use crate::object::{Loaded, Loading};
 use crate::plain::plain;
@@ -86,6 +89,7 @@ pub struct ProcessProbe {
     ring: Ring<Told>,
     status: ProbeStatus,
     late: Late,
+    restarts: Restarts,
     /// Losses are told at its end.
     window: Window,
     losses: Losses,
@@ -199,6 +203,8 @@ impl ProcessProbe {
             roster.targets().iter().map(|target| target.service.clone()).collect();
         let ring = Ring::of(&loaded, move |bytes| decode(bytes, &services))?;
         loaded.attach_all(&[])?;
+        // Afterwards: what is run meanwhile is told once more, as what it is.
+        let restarts = Restarts::of(roster.targets());
         let mut hooks = support.tracepoints.hooks();
         hooks.push(Hook { sees: MEMORY.into(), hook: support.memory_hook().into() });
         Ok(Self {
@@ -206,6 +212,7 @@ impl ProcessProbe {
             ring,
             status: ProbeStatus { probe: NAME.into(), hooks, unseen: support.unseen() },
             late: Late::default(),
+            restarts,
             window: Window::first(),
             losses: Losses::of(NAME),
             events: 0,
@@ -227,15 +234,20 @@ impl Probe for ProcessProbe {
     }
 
     fn poll(&mut self, timeout: Duration, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        let (late, events) = (&mut self.late, &mut self.events);
-        let mut tell = |told: Told| {
-            if let Some(event) = told.into() {
+        let (late, restarts, events) = (&mut self.late, &mut self.restarts, &mut self.events);
+        let mut tell = |event: Option<Event>| {
+            if let Some(event) = event {
                 *events += 1;
                 sink(event);
             }
         };
-        self.ring.poll(timeout, |told| late.take(told).into_iter().for_each(&mut tell))?;
-        late.end_round().for_each(tell);
+        self.ring.poll(timeout, |told| {
+            // An end that is told late has its restart nevertheless.
+            let restart = restarts.take(&told);
+            tell(late.take(told).and_then(Into::into));
+            tell(restart);
+        })?;
+        late.end_round().for_each(|told| tell(told.into()));
         if self.window.left().is_zero() {
             let closed = self.window.turn_unnumbered();
             self.tell_losses(closed.ended_ns, sink)?;

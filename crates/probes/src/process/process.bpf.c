@@ -69,6 +69,7 @@ int process_execs(__u64 *ctx)
 	struct task_struct *task = (struct task_struct *)ctx[0];
 	struct linux_binprm *program = (struct linux_binprm *)ctx[2];
 	__u32 target = target_of(task->tgid);
+	struct task_struct *parent;
 	struct process_exec *told;
 
 	if (target == NOBODY)
@@ -76,7 +77,9 @@ int process_execs(__u64 *ctx)
 	told = reserve(sizeof(*told), PROCESS_RECORD_EXEC, target, task);
 	if (!told)
 		return 0;
-	told->record.parent = pid_here(BPF_CORE_READ(task, real_parent));
+	parent = BPF_CORE_READ(task, real_parent);
+	told->record.parent = pid_here(parent);
+	told->record.is_first = target_of(BPF_CORE_READ(parent, tgid)) != target;
 	if (bpf_probe_read_kernel_str(told->file, sizeof(told->file),
 				      BPF_CORE_READ(program, filename)) < 0)
 		told->file[0] = 0;

@@ -55,7 +55,9 @@ struct process_record {
 	__u8 out_of_memory;
 	/* A cgroup's limit was being enforced. */
 	__u8 cgroup_limit;
-	__u8 unused[5];
+	/* Its parent is of another target, or of none. */
+	__u8 is_first;
+	__u8 unused[4];
 };
 
 struct process_exec {

@@ -49,6 +49,24 @@ fn obeys() {
                 // SAFETY: strings that end with 0, and an array that ends with null.
                 unsafe { libc::execv(arguments[0], arguments.as_ptr()) };
             })),
+            // A supervisor: every time that its child has ended, after a while, it is run anew.
+            "supervise" => {
+                let pause = Duration::from_millis(words[2].parse().unwrap());
+                for round in 0..number(1) {
+                    if round > 0 {
+                        std::thread::sleep(pause);
+                    }
+                    wait(fork(|| {
+                        // SAFETY: strings that end with 0, and an array that ends with null.
+                        unsafe {
+                            let arguments = [c"/bin/sh".as_ptr(), c"-c".as_ptr()];
+                            let what = if words[3] == "fails" { c"exit 3" } else { c"exit 0" };
+                            let all = [arguments[0], arguments[1], what.as_ptr(), std::ptr::null()];
+                            libc::execv(all[0], all.as_ptr());
+                        }
+                    }));
+                }
+            }
             "kill" => {
                 // SAFETY: it takes two numbers.
                 assert_eq!(unsafe { libc::kill(number(1), number(2)) }, 0);

@@ -13,5 +13,6 @@ mod child;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod restarts;
 mod signals;
 mod told;

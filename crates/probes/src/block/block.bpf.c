@@ -20,8 +20,10 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /* The low bits of a request's flags are its operation. */
 #define REQ_OP_MASK 0xff
 
-/* Set before loading: before Linux 5.11 the tracepoints hand over the queue first. */
-const volatile __u32 queue_comes_first = 0;
+/* Set before loading: before Linux 5.11 the tracepoints hand over the queue first. Those of requests
+ * have changed in 5.10, too, and those of bios not. */
+const volatile __u32 queue_before_request = 0;
+const volatile __u32 queue_before_bio = 0;
 /* Never read: they put the types into the object's type information. */
 const volatile struct io_key layout_io_key = {};
 const volatile struct depth_key layout_depth_key = {};
@@ -332,7 +334,7 @@ static __always_inline int makes(struct request *rq)
 
 static __always_inline struct request *request_of(__u64 *ctx)
 {
-	if (queue_comes_first)
+	if (queue_before_request)
 		return (struct request *)ctx[1];
 	return (struct request *)ctx[0];
 }
@@ -400,7 +402,7 @@ int block_rq_requeue(__u64 *ctx)
 SEC("tp_btf/block_getrq")
 int block_getrq(__u64 *ctx)
 {
-	struct bio *bio = (struct bio *)(queue_comes_first ? ctx[1] : ctx[0]);
+	struct bio *bio = (struct bio *)(queue_before_bio ? ctx[1] : ctx[0]);
 	struct note fresh = {}, *note;
 	__u64 key = (__u64)bio;
 

@@ -138,8 +138,9 @@ impl BlockProbe {
         tracepoints.require_essential()?;
         let syncs = Syncs::look(&types);
         let has_io_start = types.tracepoint_arguments(IO_START).is_some();
-        // Before Linux 5.11 the queue came before the request.
-        let queue_comes_first = types.tracepoint_arguments("block_rq_issue") == Some(2);
+        let queue_before_request = types.tracepoint_arguments("block_rq_issue") == Some(2);
+        // The queue, the bio, and whether it is a write.
+        let queue_before_bio = types.tracepoint_arguments("block_getrq") == Some(3);
         let services: Vec<String> =
             roster.targets().iter().map(|target| target.service.clone()).collect();
         let sizes = figures::sizes(services.len());
@@ -152,7 +153,10 @@ impl BlockProbe {
                         && syncs.wants(program)
                         && (program != IO_START || has_io_start)
                 },
-                constants: &|constants| constants.queue_comes_first = queue_comes_first.into(),
+                constants: &|constants| {
+                    constants.queue_before_request = queue_before_request.into();
+                    constants.queue_before_bio = queue_before_bio.into();
+                },
                 sizes: &sizes,
                 without: &[],
                 shared: &[(MEMBERS, members), (GROUPS, groups)],

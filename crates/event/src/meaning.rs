@@ -52,17 +52,19 @@ impl Meaning {
     /// With what tells it from others of its kind: `time of I/O (vda, write)`.
     #[must_use]
     pub fn named(&self, labels: &BTreeMap<String, String>) -> String {
-        let told: Vec<&str> =
-            self.labels.iter().filter_map(|label| Some(labels.get(*label)?.as_str())).collect();
-        if told.is_empty() {
-            self.words.to_owned()
-        } else {
-            format!("{} ({})", self.words, told.join(", "))
-        }
+        let told = self.of(labels);
+        if told.is_empty() { self.words.to_owned() } else { format!("{} ({told})", self.words) }
+    }
+
+    /// What tells it from others of its kind: `vda, write`; nothing where there are no others.
+    #[must_use]
+    pub fn of(&self, labels: &BTreeMap<String, String>) -> String {
+        let told = self.labels.iter().filter_map(|label| Some(labels.get(*label)?.as_str()));
+        told.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Every figure that a probe counts by window.
+/// Every figure that a probe counts by window, of each probe what says most first.
 pub const MEANINGS: &[Meaning] = &[
     Meaning {
         probe: "block",

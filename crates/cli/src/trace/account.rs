@@ -308,6 +308,16 @@ impl Page {
         self.lines.extend(wrapped(&text, self.width, COLUMN));
     }
 
+    /// A row beneath its title, which may have no name; `width` is that of all names together.
+    pub(super) fn cell(&mut self, name: &str, width: usize, figures: &str) {
+        if width == 0 {
+            self.row("", figures);
+            return;
+        }
+        let text = format!("    {name:<width$}  {figures}");
+        self.lines.extend(wrapped(&text, self.width, width + 6));
+    }
+
     pub(super) fn drawing(&mut self, what: &str, buckets: &Buckets, unit_seconds: f64) {
         let drawn = histogram::draw(buckets, unit_seconds, self.width.saturating_sub(2));
         if drawn.is_empty() {

@@ -1,8 +1,11 @@
 //! Figures that probes count by window: a second in words, and sums of all seconds.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use temblor_event::{Distribution, Meaning, Measure, MeasureUnit, ProbeWindow, Reading, meaning};
+use temblor_event::{
+    Distribution, MEANINGS, Meaning, Measure, MeasureUnit, ProbeWindow, Reading, meaning,
+};
 use temblor_judge::human;
 
 use super::account::Page;
@@ -10,20 +13,59 @@ use super::words::{length, seconds};
 
 /// Figures of one probe and target that are counted each for itself.
 const COUNTED_MAX: usize = 1_000;
-/// Rows of one probe and target; the rest are counted.
+/// Rows of one probe and target, and those of them that are of one figure; the rest are counted.
 const ROWS_MAX: usize = 40;
+const ROWS_OF_FIGURE_MAX: usize = 10;
+/// As many of a second's, which are one line.
+const WORDS_MAX: usize = 16;
+const WORDS_OF_FIGURE_MAX: usize = 4;
 
 /// A second of one target's, in words. None: nothing happened in it.
 pub(super) fn words(window: &ProbeWindow) -> Option<String> {
-    let told = window.measures.iter().map(|one| match meaning(&window.probe, &one.name) {
+    let (first, more) = first(window, WORDS_MAX, WORDS_OF_FIGURE_MAX);
+    let told = first.into_iter().map(|one| match meaning(&window.probe, &one.name) {
         Some(of) => {
             let name = of.named(&one.labels);
             format!("{name} {}", reading(of.unit, &one.reading, window.window_ns))
         }
         None => format!("{} {:?}", one.name, one.reading),
     });
-    let told: Vec<String> = told.collect();
+    let mut told: Vec<String> = told.collect();
+    if more > 0 {
+        told.push(human::counted(more as u64, "further figures"));
+    }
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// The figures to tell, in the order of the table of meanings and of each the greatest first, so
+/// that what there is no room for is what matters least; and how many those are.
+fn first(window: &ProbeWindow, max: usize, of_figure_max: usize) -> (Vec<&Measure>, usize) {
+    let place = |one: &Measure| {
+        let is_same = |of: &Meaning| of.probe == window.probe && of.name == one.name;
+        MEANINGS.iter().position(is_same).unwrap_or(usize::MAX)
+    };
+    let mut sorted: Vec<_> = window.measures.iter().map(|one| (place(one), one)).collect();
+    sorted.sort_by_cached_key(|(place, one)| {
+        (*place, one.name.clone(), Reverse(amount_of(&one.reading)), one.labels.clone())
+    });
+    let mut of_figure = BTreeMap::<&str, usize>::new();
+    let mut told = Vec::new();
+    for (_, one) in sorted {
+        let of_figure = of_figure.entry(&one.name).or_default();
+        *of_figure += 1;
+        if *of_figure <= of_figure_max && told.len() < max {
+            told.push(one);
+        }
+    }
+    let more = window.measures.len() - told.len();
+    (told, more)
+}
+
+fn amount_of(reading: &Reading) -> u64 {
+    match reading {
+        Reading::Count(amount) | Reading::Level(amount) => *amount,
+        Reading::Distribution(values) => values.sum,
+    }
 }
 
 pub(super) fn reading(unit: MeasureUnit, reading: &Reading, window_ns: u64) -> String {
@@ -100,27 +142,33 @@ impl Measures {
         all.filter(|(_, service)| targets.iter().all(|target| target != service))
     }
 
-    /// What a probe counted of a target, a row for each figure, its histogram with it.
+    /// What a probe counted of a target: each figure with a row for each of what it is told apart
+    /// by, the histogram with it.
     pub(super) fn told(&self, page: &mut Page, probe: &str, target: &str) {
         let key = (probe.to_owned(), target.to_owned());
         let Some(sum) = self.sums.get(&key).filter(|sum| !sum.measures.is_empty()) else {
             page.row(probe, "nothing happened");
             return;
         };
-        let mut measures: Vec<_> = sum.measures.iter().collect();
-        measures.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
-        for one in measures.iter().take(ROWS_MAX) {
-            let Some(of) = meaning(probe, &one.name) else { continue };
-            let name = format!("{probe}, {}", of.named(&one.labels));
-            page.text(&format!("  {name}"));
-            page.row("", &summed(of, &one.reading, sum.window_ns));
-            if let (MeasureUnit::Nanoseconds, Reading::Distribution(values)) =
-                (of.unit, &one.reading)
-            {
-                page.drawing("", &values.buckets, super::account::NANOSECONDS);
+        let (first, more) = first(sum, ROWS_MAX, ROWS_OF_FIGURE_MAX);
+        for of_figure in first.chunk_by(|one, next| one.name == next.name) {
+            let Some(of) = of_figure.first().and_then(|one| meaning(probe, &one.name)) else {
+                continue;
+            };
+            page.text(&format!("  {probe}, {}", of.words));
+            let width = of_figure.iter().map(|one| of.of(&one.labels).chars().count()).max();
+            for one in of_figure {
+                let figures = summed(of, &one.reading, sum.window_ns);
+                page.cell(&of.of(&one.labels), width.unwrap_or(0), &figures);
+                if let (MeasureUnit::Nanoseconds, Reading::Distribution(values)) =
+                    (of.unit, &one.reading)
+                    // A single one is drawn in no more than it is said in.
+                    && values.samples() > 1
+                {
+                    page.drawing("", &values.buckets, super::account::NANOSECONDS);
+                }
             }
         }
-        let more = measures.len().saturating_sub(ROWS_MAX);
         if more > 0 {
             page.row("", &human::counted(more as u64, "further figures"));
         }

@@ -14,9 +14,10 @@ fn main() {
     println!("cargo:rerun-if-env-changed=CLANG");
     println!("cargo:rerun-if-changed={}", source.join("include").display());
     let clang = clang();
-    for probe in
-        ["block", "edges", "floor", "memory", "process", "reader", "roster", "sched", "tcp"]
-    {
+    for probe in [
+        "block", "edges", "floor", "memory", "process", "reader", "roster", "sched", "syscall",
+        "tcp",
+    ] {
         build(probe, &clang, &source, &out);
     }
 }

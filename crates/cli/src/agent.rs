@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use temblor_event::{Body, clock};
 use temblor_exporter::{Figures, Limits, Pages, Resources, Server};
-use temblor_plan::PROBES;
+use temblor_plan::{PROBES, PROBES_ON_REQUEST};
 use temblor_runner::{AgentSettings, Looked, Stop, Told};
 
 use crate::args::Agent;
@@ -24,8 +24,7 @@ const LOOKS_EVERY_NS_MAX: u64 = 60_000_000_000;
 
 /// Watches and serves until it is ended.
 pub(crate) fn agent(args: &Agent) -> Result<Exit, Failure> {
-    let all = || PROBES.iter().map(|probe| (*probe).to_owned()).collect();
-    let probes = if args.probes.is_empty() { all() } else { probes(&args.probes)? };
+    let probes = if args.probes.is_empty() { usual_probes() } else { probes(&args.probes)? };
     let budget = budget(args.budget.as_deref())?;
     need_root()?;
     let stop = Stop::default();
@@ -59,6 +58,12 @@ pub(crate) fn agent(args: &Agent) -> Result<Exit, Failure> {
         AgentSettings { probes, targets: sought(&args.targets), lab: &lab, budget, stop };
     temblor_runner::agent(&settings, &mut |told| lock(&shared).take(told))?;
     Ok(Exit::Pass)
+}
+
+/// Those that cost whom nobody watches nothing.
+fn usual_probes() -> Vec<String> {
+    let usual = PROBES.iter().filter(|probe| !PROBES_ON_REQUEST.contains(probe));
+    usual.map(|probe| (*probe).to_owned()).collect()
 }
 
 fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
@@ -214,5 +219,17 @@ fn resources(began_unix_ns: u64) -> Resources {
         resident_bytes: pages.map(|pages| pages * rustix::param::page_size() as u64),
         open_files: fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64),
         began_unix_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_every_system_call_dearer_is_for_whoever_names_it() {
+        let usual = usual_probes();
+        assert!(!usual.contains(&"syscall".to_owned()) && PROBES.contains(&"syscall"));
+        assert_eq!(usual.len() + PROBES_ON_REQUEST.len(), PROBES.len());
     }
 }

@@ -104,7 +104,7 @@ pub(crate) struct Inject {
     ways together. docs/observing.md says what each figure means.\n\nExample: temblor trace tcp \
     sched --process postgres --for 10s")]
 pub(crate) struct Trace {
-    /// What to watch: tcp, sched, process, edges, memory, block
+    /// What to watch: tcp, sched, process, edges, memory, block, syscall
     #[arg(value_name = "PROBE", required = true)]
     pub(crate) probes: Vec<String>,
     #[command(flatten)]
@@ -133,7 +133,8 @@ pub(crate) struct Trace {
     what each figure means, and how to run it as a service.\n\nExample: temblor agent tcp sched \
     --process postgres --unit nginx")]
 pub(crate) struct Agent {
-    /// What to watch: tcp, sched, process, edges, memory, block [default: all of them]
+    /// What to watch: tcp, sched, process, edges, memory, block, syscall [default: all but syscall,
+    /// which makes every system call of the machine dearer]
     #[arg(value_name = "PROBE")]
     pub(crate) probes: Vec<String>,
     #[command(flatten)]

@@ -129,7 +129,8 @@ fn the_figures_for_prometheus_are_all_that_is_printed() {
     }
     let mut process = Process::refused();
     let pid = process.pid();
-    let mut trace = Trace::start(&["tcp", "sched", "--prometheus", "--pid", &pid]);
+    let mut trace = Trace::start(&["tcp", "sched", "syscall", "--prometheus", "--pid", &pid]);
+    trace.attached();
     trace.attached();
     trace.attached();
     process.connect(3);
@@ -145,10 +146,42 @@ fn the_figures_for_prometheus_are_all_that_is_printed() {
         "temblor_tcp_connects_total{{target=\"{target}\",peer=\"127.0.0.1\",\
          result=\"ECONNREFUSED\"}} 3"
     );
-    for part in
-        [&*refused, "temblor_sched_run_queue_wait_seconds_bucket{", "temblor_ebpf_runs_total{"]
-    {
+    let failed = format!(
+        "temblor_syscall_errors_total{{target=\"{target}\",call=\"connect\",\
+         errno=\"ECONNREFUSED\"}} 3"
+    );
+    let waits = "temblor_sched_run_queue_wait_seconds_bucket{";
+    for part in [&*refused, &failed, waits, "temblor_ebpf_runs_total{"] {
         assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[test]
+fn system_calls_that_failed_are_summed_up_by_call_and_errno() {
+    if !possible() {
+        return;
+    }
+    let mut process = Process::refused();
+    let mut trace = Trace::start(&["syscall", "--pid", &process.pid()]);
+    trace.attached();
+    process.connect(5);
+    eventually("five connects failed", || (process.failed_connects() == 5).then_some(()));
+    // Each is whole with the answer that the shell waits for.
+    trace.until("connect, ECONNREFUSED");
+    trace.signal(Signal::INT);
+    let (lines, status) = trace.end();
+    assert_eq!(status.code(), Some(0));
+    let summary = lines.iter().skip_while(|line| !line.is_empty()).skip(1);
+    let summary: Vec<&str> = summary.map(String::as_str).collect();
+    let all = summary.join("\n");
+    assert!(summary.iter().all(|line| line.chars().count() <= 80), "{all}");
+    let words = |line: &&str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let failed = summary.iter().map(words).find(|line| line.starts_with("connect, ECONNREFUSED"));
+    assert!(failed.unwrap().starts_with("connect, ECONNREFUSED 5, "), "{all}");
+    let place = |of: &str| all.find(of).unwrap_or_else(|| panic!("no {of}: {all}"));
+    assert!(place("system calls that failed") < place("time in system calls"), "{all}");
+    for part in ["waits of 1 ms and more", "syscall_exit", " 0 lost"] {
+        place(part);
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Meaning {
     /// What the probe's hook for it sees, as its status has it ([`crate::Hook::sees`]).
     pub sees: &'static str,
     /// From this difference on a change can be felt, in the unit's SI base: seconds, bytes, or
-    /// events; of a count, per second.
+    /// events; of a count, per second. Infinity: it never says that anything is wrong.
     pub notable: f64,
 }
 
@@ -295,6 +295,76 @@ pub const MEANINGS: &[Meaning] = &[
         labels: &["event"],
         sees: "memory of the target's cgroup",
         notable: 0.01,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "errors",
+        words: "system calls that failed",
+        unit: MeasureUnit::Events,
+        kind: MeasureKind::Count,
+        labels: &["call", "errno"],
+        sees: "system calls",
+        notable: 1.0,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "slow_calls",
+        words: "slow system calls, 1 ms and more",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Distribution,
+        labels: &["call"],
+        sees: "system calls",
+        notable: 0.001,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "call_time",
+        words: "time in system calls",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Count,
+        labels: &["call"],
+        sees: "system calls",
+        notable: 0.05,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "calls",
+        words: "system calls",
+        unit: MeasureUnit::Events,
+        kind: MeasureKind::Count,
+        labels: &["call"],
+        sees: "system calls",
+        notable: 1000.0,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "expected_errors",
+        words: "system calls to be tried again",
+        unit: MeasureUnit::Events,
+        kind: MeasureKind::Count,
+        labels: &["call", "errno"],
+        sees: "system calls",
+        notable: f64::INFINITY,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "long_waits",
+        words: "waits of 1 ms and more",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Distribution,
+        labels: &["call"],
+        sees: "system calls",
+        notable: f64::INFINITY,
+    },
+    Meaning {
+        probe: "syscall",
+        name: "wait_time",
+        words: "time waited in system calls",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Count,
+        labels: &["call"],
+        sees: "system calls",
+        notable: f64::INFINITY,
     },
 ];
 

@@ -31,7 +31,10 @@ pub const API_VERSION: &str = "temblor.dev/v1";
 pub const LOAD_PROFILES: &[&str] = &["orders"];
 
 /// The probes that an experiment may name.
-pub const PROBES: &[&str] = &["tcp", "sched", "process", "block", "edges", "memory"];
+pub const PROBES: &[&str] = &["tcp", "sched", "process", "block", "edges", "memory", "syscall"];
+
+/// Those of them that make what nobody watches dearer, too: only for whoever asks for them.
+pub const PROBES_ON_REQUEST: &[&str] = &["syscall"];
 
 /// The labs that an experiment may name.
 pub const LABS: &[&str] = &["exchange"];

@@ -129,6 +129,12 @@ impl KernelTypes {
         })
     }
 
+    /// Whether tracepoints may keep notes with a thread. The helper came for security modules
+    /// alone; with this field it came for tracepoints as well.
+    pub(crate) fn has_task_storage(&self) -> bool {
+        self.has_field("task_struct", "bpf_storage")
+    }
+
     /// Whether the victim of want of memory is handed over itself, not its number (since Linux
     /// 6.8).
     pub(crate) fn hands_over_victims(&self) -> bool {

@@ -25,6 +25,7 @@ mod reader;
 mod ring;
 pub mod roster;
 pub mod sched;
+pub mod syscall;
 pub mod tcp;
 mod tracepoints;
 mod window;
@@ -45,6 +46,7 @@ pub fn capabilities() -> Vec<Capability> {
     all.extend(edges::capabilities());
     all.extend(memory::capabilities());
     all.extend(block::capabilities());
+    all.extend(syscall::capabilities());
     all
 }
 
@@ -60,6 +62,7 @@ pub fn trial(probe: &str) -> Result<(), Error> {
         "edges" => edges::trial(),
         "memory" => memory::trial(),
         "block" => block::trial(),
+        "syscall" => syscall::trial(),
         other => Err(Error::Missing {
             what: format!("there is no probe {other}"),
             how: "leave it out".into(),

@@ -202,6 +202,17 @@ impl Loaded {
         Ok(entries)
     }
 
+    /// The same of a map that has a value for each processor.
+    pub(crate) fn entries_per_processor<K: Plain, V: Plain>(
+        &self,
+        map: &'static str,
+        max: usize,
+    ) -> Result<Vec<(K, Vec<V>)>, Error> {
+        let keys: Vec<Vec<u8>> = self.map(map)?.keys().take(max).collect();
+        let keys = keys.iter().filter_map(|key| from_bytes::<K>(key));
+        keys.map(|key| Ok((key, self.per_processor(map, &key)?))).collect()
+    }
+
     /// The value of an entry.
     pub(crate) fn entry<K: Plain, V: Plain>(&self, map: &'static str, key: &K) -> Result<V, Error> {
         let value = self

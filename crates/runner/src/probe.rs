@@ -9,6 +9,7 @@ use temblor_probes::memory::MemoryProbe;
 use temblor_probes::process::ProcessProbe;
 use temblor_probes::roster::Roster;
 use temblor_probes::sched::SchedProbe;
+use temblor_probes::syscall::SyscallProbe;
 use temblor_probes::tcp::{Attribution, TcpProbe};
 use temblor_probes::{Error as ProbeError, Probe};
 
@@ -72,6 +73,10 @@ pub(crate) fn attach_one(
         "block" => {
             let members = members(roster, targets).map_err(refused)?;
             Box::new(BlockProbe::attach(members).map_err(refused)?)
+        }
+        "syscall" => {
+            let members = members(roster, targets).map_err(refused)?;
+            Box::new(SyscallProbe::attach(members).map_err(refused)?)
         }
         other => return Err(RunnerError::Input(format!("there is no probe {other}"))),
     })

@@ -50,11 +50,8 @@ pub(super) fn figures(log: &Log<'_>, windows: &[Window<'_>]) -> Vec<KernelFigure
 
 /// From which difference on a change of one of the meaning's figures can be felt.
 fn notable(meaning: &Meaning, unit: FigureUnit) -> f64 {
-    if meaning.kind == MeasureKind::Distribution && unit == FigureUnit::PerSecond {
-        SAMPLES_NOTABLE
-    } else {
-        meaning.notable
-    }
+    let is_samples = meaning.kind == MeasureKind::Distribution && unit == FigureUnit::PerSecond;
+    if is_samples && meaning.notable.is_finite() { SAMPLES_NOTABLE } else { meaning.notable }
 }
 
 /// The hook that this run's probe used for it.

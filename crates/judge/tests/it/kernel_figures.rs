@@ -123,3 +123,24 @@ fn figures_of_windows_are_compared_by_their_meaning() {
     assert_eq!((under_way.phases["baseline"], under_way.phases["fault"]), (0.0, 9.0));
     assert!(under_way.changed && under_way.factor.is_none(), "{under_way:?}");
 }
+
+#[test]
+fn that_a_program_waits_longer_is_no_finding() {
+    let waits = |s: u64, bucket: u16, samples: u64| {
+        let mut window = ProbeWindow::new("syscall", "db", 1_000_000_000);
+        let waits = Distribution { sum: 1, max: u64::MAX, buckets: vec![(bucket, samples)].into() };
+        for figure in ["long_waits", "slow_calls"] {
+            let reading = Reading::Distribution(waits.clone());
+            window.put(figure, &[("call", "epoll_wait")], reading);
+        }
+        Event::at(ms(s * 1000), window)
+    };
+    let calm = (102..=110).map(|s| waits(s, 340, 100));
+    let figures = figures(calm.chain((112..=120).map(|s| waits(s, 440, 900))));
+    for part in ["99th percentile", "how many"] {
+        let figure = format!("waits of 1 ms and more (epoll_wait), {part}");
+        assert!(!of(&figures, "db", &figure).changed, "{figure}");
+        let figure = format!("slow system calls, 1 ms and more (epoll_wait), {part}");
+        assert!(of(&figures, "db", &figure).changed, "{figure}");
+    }
+}

@@ -63,6 +63,9 @@ enum {
 enum {
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,
+	S_IFREG = 0100000,
+	S_IFBLK = 0060000,
+	S_IFDIR = 0040000,
 };
 
 /* TCP's states are part of that interface too (tcp_info, sock_diag). */
@@ -338,7 +341,37 @@ struct linux_binprm {
 	const char *filename;
 };
 
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct thread_info {
+	unsigned long flags;
+	/* On x86 only. */
+	__u32 status;
+};
+
+/* What a program had in its registers when it went into the kernel. */
+struct pt_regs;
+
+struct pt_regs___x86 {
+	unsigned long di;
+	unsigned long orig_ax;
+};
+
+struct pt_regs___arm64 {
+	__u64 orig_x0;
+	__s32 syscallno;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
+	struct files_struct *files;
 	/* Of the thread. */
 	int pid;
 	/* Of its process. */

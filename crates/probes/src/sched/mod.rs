@@ -99,7 +99,7 @@ pub fn capabilities() -> Vec<Capability> {
         Err(error) => return tracepoints::unknown(OF, &error),
     };
     let mut table = Tracepoints::look(&types, TRACEPOINTS).capabilities(OF);
-    let storage = if has_task_storage(&types) {
+    let storage = if types.has_task_storage() {
         State::Available { via: "storage with the thread".into() }
     } else {
         State::Fallback {
@@ -117,11 +117,6 @@ pub fn capabilities() -> Vec<Capability> {
     table
 }
 
-/// The helper came for security modules alone; with this field it came for tracepoints as well.
-fn has_task_storage(types: &KernelTypes) -> bool {
-    types.has_field("task_struct", "bpf_storage")
-}
-
 impl SchedProbe {
     /// Loads the programs and attaches them.
     ///
@@ -132,7 +127,7 @@ impl SchedProbe {
         let types = KernelTypes::read()?;
         let tracepoints = Tracepoints::look(&types, TRACEPOINTS);
         tracepoints.require_essential()?;
-        let has_task_storage = has_task_storage(&types);
+        let has_task_storage = types.has_task_storage();
         let targets = u32::try_from(roster.targets().len().max(1)).unwrap_or(u32::MAX);
         let unused = if has_task_storage { "waiting_by_number" } else { "waiting_by_task" };
         let mut loaded = roster.share(|members| {

@@ -70,6 +70,8 @@ pub(super) const COLUMNS: &[Column] = &[
     column("switch", "sched", "switches", How::Rate),
     column("resets", "tcp", "resets", How::Sum),
     column("held", "sched", "throttled", How::Share),
+    column("errors", "syscall", "errors", How::Rate),
+    column("slow99", "syscall", "slow_calls", How::P99),
     column("execs", "process", "execs", How::Sum),
 ];
 const CONNECTED: &str = "connected";

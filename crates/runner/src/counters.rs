@@ -2,23 +2,51 @@
 
 use std::fs;
 
-use temblor_event::{CounterRead, CounterUnread, CounterWhen, Event};
+use temblor_event::{CounterRead, CounterUnread, CounterWhen, Event, clock};
+use temblor_host::netns::Netns;
 use temblor_host::target::Target;
 
 use crate::recorder::Recorder;
 
+/// How often a counter is read until it stands still for as long as two readings take.
+const READINGS_MAX: u32 = 100;
+
 /// Records each target's own count of TCP segments sent again. The count belongs to the network
 /// namespace and survives the processes in it, so it is read from inside the namespace.
 pub(crate) fn read_retransmits(targets: &[Target], when: CounterWhen, to: &Recorder) {
+    let ours = Netns::of_this_thread().ok();
     for target in targets {
-        let text = target.netns.run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
-        let value = text.and_then(|text| text).map_err(|e| e.to_string()).and_then(|text| {
-            field(&text, "Tcp:", "RetransSegs").ok_or_else(|| "it has no RetransSegs".to_owned())
-        });
+        let others = targets.iter().filter(|other| other.netns == target.netns).count() > 1;
+        let value = if others || Some(&target.netns) == ours.as_ref() {
+            Err("it shares its network namespace, and the kernel counts for all in it".to_owned())
+        } else {
+            target.netns.run(read_still).map_err(|error| error.to_string()).flatten()
+        };
         let (counter, service) = ("TcpRetransSegs".to_owned(), target.service.clone());
         let source = format!("/proc/net/snmp in the network namespace of {service}");
         record(CounterOf { counter, service, source }, when, value, to);
     }
+}
+
+/// The count of this namespace, and a moment at which it was this: between two readings that are
+/// alike. On a busy machine much time may pass between a reading and a look at the clock, and what
+/// is sent again meanwhile would be on the wrong side of it.
+fn read_still() -> Result<(u64, f64), String> {
+    let read = || {
+        let text = fs::read_to_string("/proc/thread-self/net/snmp").map_err(|e| e.to_string())?;
+        field(&text, "Tcp:", "RetransSegs").ok_or_else(|| "it has no RetransSegs".to_owned())
+    };
+    let mut before = read()?;
+    let mut t_ns = clock::now_ns();
+    for _ in 0..READINGS_MAX {
+        let after = read()?;
+        // Whole numbers, far below 2^53.
+        if (after - before).abs() < 0.5 {
+            break;
+        }
+        (before, t_ns) = (after, clock::now_ns());
+    }
+    Ok((t_ns, before))
 }
 
 /// Which counter, whose, and where it was read.
@@ -28,12 +56,18 @@ pub(crate) struct CounterOf {
     pub(crate) source: String,
 }
 
-/// Records a reading, or why there is none: a counter that was not read must not vanish.
-pub(crate) fn record(of: CounterOf, when: CounterWhen, value: Result<f64, String>, to: &Recorder) {
+/// Records a reading and when it was so, or why there is none: a counter that was not read must not
+/// vanish.
+pub(crate) fn record(
+    of: CounterOf,
+    when: CounterWhen,
+    value: Result<(u64, f64), String>,
+    to: &Recorder,
+) {
     let CounterOf { counter, service, source } = of;
     match value {
-        Ok(value) => {
-            to.record(Event::now(CounterRead { counter, service, source, when, value }));
+        Ok((t_ns, value)) => {
+            to.record(Event::at(t_ns, CounterRead { counter, service, source, when, value }));
         }
         Err(why) => {
             to.record(Event::now(CounterUnread { counter, service, source, when, why }));

@@ -52,7 +52,12 @@ pub(crate) fn attach_one(
             for (address, of) in known {
                 attribution.name(*address, of);
             }
-            Box::new(TcpProbe::attach(&attribution).map_err(refused)?)
+            let members = if attribution.shares() {
+                Some(members(roster, targets).map_err(refused)?)
+            } else {
+                None
+            };
+            Box::new(TcpProbe::attach(&attribution, members).map_err(refused)?)
         }
         "sched" => {
             let members = members(roster, targets).map_err(refused)?;

@@ -614,6 +614,7 @@ impl Run<'_> {
             let Ok(host) = self.targets.host(&of.target) else { continue };
             let url = format!("http://{host}:{}{}", of.port, counter.metric.path);
             let value = self.runtime.block_on(watch::read(&self.http, &url, &counter.metric));
+            let value = value.map(|value| (clock::now_ns(), value));
             let service = self
                 .targets
                 .named(&of.target)

@@ -31,7 +31,7 @@ plain!(bss, rodata, group_key);
 const NAME: &str = "roster";
 const SEED: &str = "roster_seed";
 /// The number that no target has, as `members.bpf.h` has it.
-const NOBODY: u32 = u32::MAX;
+pub(crate) const NOBODY: u32 = u32::MAX;
 /// The map that the probes share, by the name that it has in each of them.
 pub(crate) const MEMBERS: &str = "members";
 /// The map of the targets' cgroups, likewise.

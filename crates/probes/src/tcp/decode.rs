@@ -83,7 +83,7 @@ fn connection(record: &tcp_record, attribution: &Attribution) -> Result<Connecti
     let remote = address(family, &record.remote).ok_or(Malformed::Family(family))?;
     Ok(Connection {
         cookie: record.cookie,
-        service: attribution.service(record.netns).map(str::to_owned),
+        service: attribution.service(record.netns, record.target).map(str::to_owned),
         peer: attribution.peer(remote).map(str::to_owned),
         local: SocketAddr::new(local, record.local_port),
         remote: SocketAddr::new(remote, record.remote_port),
@@ -137,12 +137,14 @@ mod tests {
 
     use super::*;
     use crate::plain::as_bytes;
+    use crate::roster::NOBODY;
 
     fn record() -> tcp_record {
         let mut record = tcp_record {
             t_ns: 5,
             cookie: 77,
             kind: tcp_record_kind::TCP_RECORD_STATE,
+            target: NOBODY,
             family: 2,
             state_from: 2,
             state_to: 7,

@@ -52,6 +52,10 @@ const TRACEPOINTS: &[Tracepoint] = &[
 /// The program that looks at the connections that are there already.
 pub(super) const SEED: &str = "tcp_seed";
 
+/// The program that looks at whose connections and listeners are there already, where namespaces are
+/// shared.
+pub(super) const SEED_OWNERS: &str = "tcp_seed_owners";
+
 /// What of all this the running kernel has.
 pub(super) struct Support {
     tracepoints: Tracepoints,
@@ -66,6 +70,8 @@ pub(super) struct Support {
     pub(super) has_cookie_helper: bool,
     /// Connections that are there already can be looked at.
     pub(super) has_iterator: bool,
+    /// And by who has them open.
+    pub(super) has_file_iterator: bool,
 }
 
 impl Support {
@@ -84,11 +90,16 @@ impl Support {
             has_request_timer: types.has_field("request_sock", "timeout"),
             has_cookie_helper: types.has_function("bpf_get_socket_ptr_cookie"),
             has_iterator: types.has_struct("bpf_iter__tcp"),
+            has_file_iterator: types.has_struct("bpf_iter__task_file"),
         })
     }
 
     pub(super) fn wants(&self, program: &str) -> bool {
-        if program == SEED { self.has_iterator } else { self.tracepoints.wants(program) }
+        match program {
+            SEED => self.has_iterator,
+            SEED_OWNERS => self.has_file_iterator,
+            other => self.tracepoints.wants(other),
+        }
     }
 
     pub(super) fn hooks(&self) -> Vec<Hook> {
@@ -140,7 +151,7 @@ const NO_SEED: &str = "retransmissions before the first that is seen, on connect
 pub fn trial() -> Result<(), Error> {
     log_libbpf();
     let support = Support::look()?;
-    load(&support, &Settings::default()).map(drop)
+    load(&support, &Settings::default(), None).map(drop)
 }
 
 /// What this kernel offers the probe: looked up, and the programs loaded once for trial.

@@ -1,6 +1,7 @@
 //! The driver: loads, attaches, reads, takes off. The only part that knows libbpf.
 
 use std::io::Read;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use temblor_event::{Event, ProbeCost, ProbeStatus};
 use super::NAME;
 use super::attribution::Attribution;
 use super::decode::decode;
-use super::hooks::{SEED, Support};
+use super::hooks::{SEED, SEED_OWNERS, Support};
 use super::rtt::Windows;
 use super::skeleton::{OBJECT, bss, rodata, rtt_histogram, rtt_key};
 use crate::budget::Sampling;
@@ -19,6 +20,7 @@ use crate::object::{Loaded, Loading};
 use crate::plain::from_bytes;
 use crate::reader::pid_level;
 use crate::ring::{self, RECORDS, Ring};
+use crate::roster::{MEMBERS, Roster};
 use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
@@ -58,24 +60,33 @@ pub struct TcpProbe {
 }
 
 impl TcpProbe {
-    /// Loads the programs and attaches them to the watched namespaces.
+    /// Loads the programs and attaches them to the watched namespaces. The roster says whose sockets
+    /// are whose where targets share one ([`Attribution::shares`]); without it those have none.
     ///
     /// # Errors
     /// [`Error::Missing`] where the machine lacks something that can be named; otherwise what
     /// the kernel refused.
-    pub fn attach(attribution: &Attribution) -> Result<Self, Error> {
-        Self::attach_with(attribution, &Settings::default())
+    pub fn attach(attribution: &Attribution, roster: Option<&Roster>) -> Result<Self, Error> {
+        Self::attach_with(attribution, roster, &Settings::default())
     }
 
     /// As [`TcpProbe::attach`], with other settings.
     ///
     /// # Errors
     /// As [`TcpProbe::attach`].
-    pub fn attach_with(attribution: &Attribution, settings: &Settings) -> Result<Self, Error> {
+    pub fn attach_with(
+        attribution: &Attribution,
+        roster: Option<&Roster>,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
         let support = Support::look()?;
-        let mut loaded = load(&support, settings)?;
-        for inode in attribution.netns_inodes() {
-            loaded.put("watched", &inode, &1_u8)?;
+        let mut loaded = match roster {
+            Some(roster) => roster.share(|members| load(&support, settings, Some(members)))??,
+            None => load(&support, settings, None)?,
+        };
+        for (inode, how) in attribution.watched() {
+            let how = u8::try_from(how.0).unwrap_or(u8::MAX);
+            loaded.put("watched", &inode, &how)?;
         }
         let sampling =
             Sampling::begin(&loaded, "round trips of one packet in", settings.rtt_sample_every)?;
@@ -85,7 +96,7 @@ impl TcpProbe {
 
         let mut unseen = support.unseen();
         unseen.extend_from_slice(attribution.unseen());
-        loaded.attach_all(&[SEED])?;
+        loaded.attach_all(&[SEED, SEED_OWNERS])?;
         // After the hooks are in place, so that nothing falls between: an entry that a hook has
         // made meanwhile is left as it is.
         if support.has_iterator
@@ -93,6 +104,12 @@ impl TcpProbe {
         {
             tracing::warn!(%error, "the connections that are there already could not be looked at");
             unseen.push(format!("what connections had sent again before: {error}"));
+        }
+        if attribution.shares()
+            && let Err(error) = seed_owners(&loaded, &support)
+        {
+            tracing::warn!(%error, "whose the connections are that are there already is not known");
+            unseen.push(format!("connections and listeners that were there before: {error}"));
         }
         let status = ProbeStatus { probe: NAME.into(), hooks: support.hooks(), unseen };
         Ok(Self {
@@ -183,7 +200,12 @@ impl Probe for TcpProbe {
 }
 
 /// Loads what this kernel has hooks for. Nothing is attached yet.
-pub(super) fn load(support: &Support, settings: &Settings) -> Result<Loaded, Error> {
+pub(super) fn load(
+    support: &Support,
+    settings: &Settings,
+    members: Option<BorrowedFd<'_>>,
+) -> Result<Loaded, Error> {
+    let shared: Vec<_> = members.map(|members| (MEMBERS, members)).into_iter().collect();
     let (tick_ns, level) = (kernel::tick_ns(), pid_level());
     Loaded::load(&Loading::<rodata> {
         probe: NAME,
@@ -197,8 +219,26 @@ pub(super) fn load(support: &Support, settings: &Settings) -> Result<Loaded, Err
         },
         sizes: &[(RECORDS, ring::size(settings.ring_bytes))],
         without: &[],
-        shared: &[],
+        shared: &shared,
     })
+}
+
+/// Looks at what the targets' processes have open.
+fn seed_owners(loaded: &Loaded, support: &Support) -> Result<(), Error> {
+    if !support.has_file_iterator {
+        return Err(Error::Missing {
+            what: "an iterator over the files that processes have open".into(),
+            how: "Linux 5.8 and later have it".into(),
+        });
+    }
+    let link = loaded.attach(SEED_OWNERS)?;
+    let mut iterator = Iter::new(&link)
+        .map_err(|source| Error::kernel("look at the processes' connections", source))?;
+    iterator.read_to_end(&mut Vec::new()).map_err(|source| Error::System {
+        doing: "look at the processes' connections".into(),
+        source,
+    })?;
+    Ok(())
 }
 
 /// Runs the iterator in each watched namespace: it shows the sockets of the namespace it is read

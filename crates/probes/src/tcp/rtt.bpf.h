@@ -4,6 +4,7 @@
 #define TEMBLOR_TCP_RTT_H
 
 #include "histogram.bpf.h"
+#include "owner.bpf.h"
 #include "socket.bpf.h"
 
 #define RTT_PAIRS_MAX 1024
@@ -40,12 +41,13 @@ int tcp_rtt(__u64 *ctx)
 	struct rtt_histogram *histogram;
 	struct socket_memory *memory;
 	struct rtt_key rtt_key = {};
+	struct owner owner;
 	struct tcp_sock *tp;
-	__u32 netns, us, bucket, window, mask = rtt_sample_mask;
+	__u32 us, bucket, window, mask = rtt_sample_mask;
 	__u64 key, mstamp;
 
-	netns = watched_netns((struct sock_common *)sk);
-	if (!netns)
+	owner = owner_of(sk);
+	if (!owner.netns)
 		return 0;
 	if (mask && (bpf_get_prandom_u32() & mask))
 		return 0;
@@ -58,13 +60,14 @@ int tcp_rtt(__u64 *ctx)
 	key = (__u64)sk;
 	memory = bpf_map_lookup_elem(&sockets, &key);
 	if (!memory)
-		memory = remember(key, tp);
+		memory = remember(key, tp, NOBODY);
 	mstamp = tp->rack.mstamp;
 	if (!memory || memory->rack_mstamp == mstamp)
 		return 0;
 	memory->rack_mstamp = mstamp;
 
-	rtt_key.netns = netns;
+	rtt_key.netns = owner.netns;
+	rtt_key.target = owner.target;
 	rtt_key.family = sk->__sk_common.skc_family;
 	if (rtt_key.family == AF_INET6 && bpf_core_field_exists(sk->__sk_common.skc_v6_daddr))
 		bpf_core_read(rtt_key.remote, 16, &sk->__sk_common.skc_v6_daddr);

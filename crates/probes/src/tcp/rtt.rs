@@ -27,7 +27,7 @@ struct Pair {
 /// Takes differences between readings of counters that never go back.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    before: HashMap<(u32, u32, [u8; 16]), Before>,
+    before: HashMap<(u32, u32, u32, [u8; 16]), Before>,
 }
 
 impl Windows {
@@ -43,10 +43,11 @@ impl Windows {
         let mut pairs: BTreeMap<(String, String), Pair> = BTreeMap::new();
         for (key, histograms) in readings {
             let Some(remote) = address(key.family, &key.remote) else { continue };
-            let Some(service) = attribution.service(key.netns) else { continue };
+            let Some(service) = attribution.service(key.netns, key.target) else { continue };
             let peer = attribution.peer(remote).map_or_else(|| remote.to_string(), str::to_owned);
             let pair = pairs.entry((service.to_owned(), peer)).or_default();
-            let before = self.before.entry((key.netns, key.family, key.remote)).or_default();
+            let key = (key.netns, key.target, key.family, key.remote);
+            let before = self.before.entry(key).or_default();
             pair.buckets.merge(&grown(&mut before.counts, sum(histograms)));
             pair.max_us = pair.max_us.max(max_us(histograms, window));
             let sum_us = histograms.iter().fold(0_u64, |sum, one| sum.wrapping_add(one.sum_us));
@@ -98,6 +99,7 @@ fn max_us(histograms: &[rtt_histogram], window: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roster::NOBODY;
 
     #[test]
     fn windows_are_differences_and_pairs_of_one_name_are_joined() {
@@ -107,7 +109,7 @@ mod tests {
         attribution.name("10.0.0.1".parse().unwrap(), "db");
         attribution.name("10.0.0.2".parse().unwrap(), "db");
         let key = |last: u8| {
-            let mut key = rtt_key { family: 2, ..rtt_key::default() };
+            let mut key = rtt_key { family: 2, target: NOBODY, ..rtt_key::default() };
             key.netns = u32::try_from(netns.inode()).unwrap();
             key.remote[..4].copy_from_slice(&[10, 0, 0, last]);
             key

@@ -4,7 +4,7 @@ use crate::plain::plain;
 
 crate::plain::generated!("tcp");
 pub(super) use generated::types::{
-    bss, rodata, rtt_histogram, rtt_key, tcp_cause, tcp_record, tcp_record_kind,
+    bss, rodata, rtt_histogram, rtt_key, tcp_cause, tcp_record, tcp_record_kind, watched_how,
 };
 
 plain!(tcp_record, rtt_key, rtt_histogram, bss, rodata);

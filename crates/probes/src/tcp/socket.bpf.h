@@ -10,10 +10,11 @@
  * so it may use what this kernel does not have. */
 const volatile __u32 retransmit_has_error = 0;
 const volatile __u32 has_cookie_helper = 0;
-/* These two are never read: they put the types of the header into the object's type information,
+/* These are never read: they put the types of the header into the object's type information,
  * from which the Rust side is generated. */
 const volatile struct tcp_record layout_record = {};
 const volatile struct rtt_key layout_rtt_key = {};
+const volatile enum watched_how layout_watched_how = WATCHED_NOT;
 /* The length of one tick of the kernel's timers. Not from CONFIG_HZ: to resolve that, the loader
  * wants a file with the kernel's configuration, which containers do not have. */
 const volatile __u32 tick_ns = 0;
@@ -26,6 +27,7 @@ struct {
 	__uint(max_entries, 4 * 1024 * 1024);
 } records SEC(".maps");
 
+/* Network namespaces by their inodes, and how: an `enum watched_how`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, WATCHED_MAX);
@@ -41,6 +43,9 @@ struct socket_memory {
 	__u32 pid;
 	/* Retransmitted segments that have been reported. */
 	__u32 reported;
+	/* Its target's number; NOBODY: whosever the namespace is. */
+	__u32 target;
+	__u32 unused;
 };
 
 /* Keyed by the socket's address: socket storage is not open to tracepoints before 5.11. An entry
@@ -53,18 +58,8 @@ struct {
 	__type(value, struct socket_memory);
 } sockets SEC(".maps");
 
-/* The namespace's inode if it is watched, else 0. */
-static __always_inline __u32 watched_or_zero(__u32 inum)
-{
-	return bpf_map_lookup_elem(&watched, &inum) ? inum : 0;
-}
-
-static __always_inline __u32 watched_netns(const struct sock_common *sk)
-{
-	return watched_or_zero(sk->skc_net.net->ns.inum);
-}
-
-static __always_inline struct tcp_record *reserve(enum tcp_record_kind kind, __u32 netns)
+static __always_inline struct tcp_record *reserve(enum tcp_record_kind kind, __u32 netns,
+						  __u32 target)
 {
 	struct tcp_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 
@@ -76,6 +71,7 @@ static __always_inline struct tcp_record *reserve(enum tcp_record_kind kind, __u
 	record->t_ns = bpf_ktime_get_ns();
 	record->kind = kind;
 	record->netns = netns;
+	record->target = target;
 	return record;
 }
 
@@ -130,9 +126,9 @@ static __always_inline void fill_timer(struct tcp_record *record, struct tcp_soc
 	record->backoff = tp->inet_conn.icsk_backoff;
 }
 
-static __always_inline struct socket_memory *remember(__u64 key, struct tcp_sock *tp)
+static __always_inline struct socket_memory *remember(__u64 key, struct tcp_sock *tp, __u32 target)
 {
-	struct socket_memory fresh = { .reported = tp->total_retrans };
+	struct socket_memory fresh = { .reported = tp->total_retrans, .target = target };
 
 	bpf_map_update_elem(&sockets, &key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&sockets, &key);

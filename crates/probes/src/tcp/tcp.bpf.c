@@ -3,8 +3,8 @@
  * The tcp probe's kernel half.
  *
  * Everything is attributed by the socket, never by the current task: most of this runs in
- * softirq, where the current task is whoever was interrupted. The one exception is the start of
- * a connection, which is made by its owner's own system call.
+ * softirq, where the current task is whoever was interrupted. The exceptions are the starts of a
+ * connection and of a listener, which are made by their owner's own system call.
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -12,6 +12,7 @@
 #include <bpf/bpf_endian.h>
 #include "task.bpf.h"
 #include "tcp.h"
+#include "owner.bpf.h"
 #include "socket.bpf.h"
 #include "rtt.bpf.h"
 
@@ -28,7 +29,7 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
  * next change of state keeps the sum equal to the kernel's own counter.
  */
 static __always_inline void catch_up(struct tcp_sock *tp, struct socket_memory *memory,
-				     __u32 netns, int state)
+				     struct owner owner, int state)
 {
 	__u32 total = tp->total_retrans;
 	struct tcp_record *record;
@@ -38,7 +39,7 @@ static __always_inline void catch_up(struct tcp_sock *tp, struct socket_memory *
 		memory->reported = 0;
 	if (total == memory->reported)
 		return;
-	record = reserve(TCP_RECORD_RETRANSMIT, netns);
+	record = reserve(TCP_RECORD_RETRANSMIT, owner.netns, owner.target);
 	if (!record)
 		return;
 	fill_socket(record, tp, memory);
@@ -57,16 +58,17 @@ int tcp_state(__u64 *ctx)
 	int from = (int)ctx[1], to = (int)ctx[2];
 	struct socket_memory *memory;
 	struct tcp_record *record;
+	enum watched_how how;
+	struct owner owner;
 	struct tcp_sock *tp;
 	__u64 key, now;
-	__u32 netns;
 
 	/* A listener's child is announced before it has its address, its peer and its cookie. Its
 	 * next change, to ESTABLISHED, follows at once and has them. */
 	if (from == TCP_LISTEN && to == TCP_SYN_RECV)
 		return 0;
-	netns = watched_netns((struct sock_common *)sk);
-	if (!netns)
+	how = watched_how(netns_of((struct sock_common *)sk));
+	if (how == WATCHED_NOT)
 		return 0;
 	/* The tracepoint serves other protocols too; for those this is NULL. */
 	tp = bpf_skc_to_tcp_sock(sk);
@@ -80,19 +82,28 @@ int tcp_state(__u64 *ctx)
 			.connect_start_ns = now,
 			.pid = pid_here((struct task_struct *)bpf_get_current_task()),
 			.reported = tp->total_retrans,
+			.target = NOBODY,
 		};
 
-		bpf_map_update_elem(&sockets, &key, &fresh, BPF_ANY);
+		if (how == WATCHED_BY_SOCKET)
+			fresh.target = target_of(bpf_get_current_pid_tgid() >> 32);
+		if (how == WATCHED_WHOLE || fresh.target != NOBODY)
+			bpf_map_update_elem(&sockets, &key, &fresh, BPF_ANY);
+	} else if (how == WATCHED_BY_SOCKET) {
+		find_owner(sk, from, to);
 	}
+	owner = owner_of(sk);
+	if (!owner.netns)
+		return 0;
 	memory = bpf_map_lookup_elem(&sockets, &key);
 	if (memory)
-		catch_up(tp, memory, netns, from);
+		catch_up(tp, memory, owner, from);
 	else if (to != TCP_CLOSE && to != TCP_LISTEN)
 		/* For an accepted connection the count begins with the SYN-ACKs that were sent again;
 		 * those have been reported already. */
-		memory = remember(key, tp);
+		memory = remember(key, tp, NOBODY);
 
-	record = reserve(TCP_RECORD_STATE, netns);
+	record = reserve(TCP_RECORD_STATE, owner.netns, owner.target);
 	if (record) {
 		record->t_ns = now;
 		fill_socket(record, tp, memory);
@@ -103,8 +114,11 @@ int tcp_state(__u64 *ctx)
 			record->connect_ns = now - memory->connect_start_ns;
 		bpf_ringbuf_submit(record, 0);
 	}
-	if (to == TCP_CLOSE)
+	if (to == TCP_CLOSE) {
+		if (from == TCP_LISTEN && how == WATCHED_BY_SOCKET)
+			listens_no_more(sk);
 		bpf_map_delete_elem(&sockets, &key);
+	}
 	return 0;
 }
 
@@ -139,13 +153,14 @@ int tcp_retransmit(__u64 *ctx)
 	int error = retransmit_has_error ? (int)ctx[2] : 0;
 	struct socket_memory *memory;
 	struct tcp_record *record;
-	__u32 netns, total, segments = 0;
+	__u32 total, segments = 0;
+	struct owner owner;
 	struct tcp_sock *tp;
 	__u64 key;
 	int state;
 
-	netns = watched_netns((struct sock_common *)sk);
-	if (!netns)
+	owner = owner_of(sk);
+	if (!owner.netns)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
@@ -164,10 +179,10 @@ int tcp_retransmit(__u64 *ctx)
 		 * been looked at. The segment's own count is its whole growth. */
 		if (!error)
 			segments = BPF_CORE_READ((struct tcp_skb_cb *)&skb->cb, tcp_gso_segs);
-		memory = remember(key, tp);
+		memory = remember(key, tp, NOBODY);
 	}
 
-	record = reserve(TCP_RECORD_RETRANSMIT, netns);
+	record = reserve(TCP_RECORD_RETRANSMIT, owner.netns, owner.target);
 	if (!record)
 		/* Not marked as reported: the socket's next event carries these segments. */
 		return 0;
@@ -192,11 +207,11 @@ int tcp_synack(__u64 *ctx)
 	struct socket_memory *memory;
 	struct tcp_record *record;
 	__u64 key = (__u64)sk;
+	struct owner owner;
 	struct tcp_sock *tp;
-	__u32 netns;
 
-	netns = watched_netns((struct sock_common *)sk);
-	if (!netns)
+	owner = owner_of(sk);
+	if (!owner.netns)
 		return 0;
 
 	/* With TCP Fast Open the child exists already, and the kernel counts the segment there too. */
@@ -205,7 +220,7 @@ int tcp_synack(__u64 *ctx)
 	if (tp && memory)
 		memory->reported = tp->total_retrans;
 
-	record = reserve(TCP_RECORD_RETRANSMIT, netns);
+	record = reserve(TCP_RECORD_RETRANSMIT, owner.netns, owner.target);
 	if (!record)
 		return 0;
 	fill_addresses(record, (struct sock_common *)req);
@@ -266,17 +281,21 @@ int tcp_reset_out(__u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	struct sk_buff *skb = (struct sk_buff *)ctx[1];
+	struct owner owner = { .target = NOBODY };
 	struct tcp_record *record;
-	__u32 netns = 0;
 
-	/* Neither has to be there: a closed port has no socket, a reset on our own account no packet. */
-	if (sk)
-		netns = watched_netns((struct sock_common *)sk);
-	else if (skb)
-		netns = watched_or_zero(packet_netns(skb));
-	if (!netns)
+	/* Neither has to be there: a closed port has no socket, a reset on our own account no packet.
+	 * In a namespace of several a reset without a socket is nobody's. */
+	if (sk) {
+		owner = owner_of(sk);
+	} else if (skb) {
+		owner.netns = packet_netns(skb);
+		if (watched_how(owner.netns) != WATCHED_WHOLE)
+			return 0;
+	}
+	if (!owner.netns)
 		return 0;
-	record = reserve(TCP_RECORD_RESET_SENT, netns);
+	record = reserve(TCP_RECORD_RESET_SENT, owner.netns, owner.target);
 	if (!record)
 		return 0;
 	if (sk) {
@@ -302,17 +321,17 @@ int tcp_reset_in(__u64 *ctx)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 	struct tcp_record *record;
-	struct tcp_sock *tp;
 	__u64 key = (__u64)sk;
-	__u32 netns;
+	struct owner owner;
+	struct tcp_sock *tp;
 
-	netns = watched_netns((struct sock_common *)sk);
-	if (!netns)
+	owner = owner_of(sk);
+	if (!owner.netns)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 0;
-	record = reserve(TCP_RECORD_RESET_RECEIVED, netns);
+	record = reserve(TCP_RECORD_RESET_RECEIVED, owner.netns, owner.target);
 	if (!record)
 		return 0;
 	fill_socket(record, tp, bpf_map_lookup_elem(&sockets, &key));
@@ -329,10 +348,11 @@ int tcp_seed(struct bpf_iter__tcp *ctx)
 	struct sock_common *sk = ctx->sk_common;
 	struct tcp_sock *tp;
 
-	if (!sk || sk->skc_state == TCP_LISTEN || !watched_netns(sk))
+	if (!sk || sk->skc_state == TCP_LISTEN ||
+	    watched_how(netns_of(sk)) != WATCHED_WHOLE)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
-		remember((__u64)sk, tp);
+		remember((__u64)sk, tp, NOBODY);
 	return 0;
 }

@@ -22,6 +22,15 @@ enum tcp_cause {
 	TCP_CAUSE_SYN_ACK = 5,
 };
 
+/* How a network namespace is watched. */
+enum watched_how {
+	WATCHED_NOT = 0,
+	/* All of the namespace's sockets are one target's. */
+	WATCHED_WHOLE = 1,
+	/* Each socket is its owner's. */
+	WATCHED_BY_SOCKET = 2,
+};
+
 /* One event. A field that the kind of the record has no use for is 0. */
 struct tcp_record {
 	__u64 t_ns;
@@ -34,12 +43,15 @@ struct tcp_record {
 	enum tcp_record_kind kind;
 	enum tcp_cause cause;
 	__u32 netns;
+	/* Its number; 0xffffffff: all that is in the namespace is one target's. */
+	__u32 target;
 	/* 0: not known. */
 	__u32 pid;
 	__s32 error;
 	__u32 srtt_us;
 	__u32 retransmitted;
 	__u32 segments;
+	__u32 unused;
 	__u16 local_port;
 	__u16 remote_port;
 	/* IPv4 addresses stand in the first four bytes. */
@@ -58,6 +70,8 @@ struct tcp_record {
 
 struct rtt_key {
 	__u32 netns;
+	/* As in a record. */
+	__u32 target;
 	__u32 family;
 	__u8 remote[16];
 };

@@ -18,7 +18,7 @@ fn received_and_lost_are_all_there_was() {
     let mut only_client = world.names();
     only_client.watch(CLIENT, &world.client);
     let settings = Settings { ring_bytes: 4096, ..Settings::default() };
-    let probe = TcpProbe::attach_with(&only_client, &settings).unwrap();
+    let probe = TcpProbe::attach_with(&only_client, None, &settings).unwrap();
     let closed_port = world.listen("10.77.0.2").local_addr().unwrap();
     world
         .client

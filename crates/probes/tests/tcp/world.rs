@@ -109,7 +109,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn start(attribution: &Attribution) -> Self {
-        let probe = TcpProbe::attach_with(attribution, &Settings::default()).unwrap();
+        let probe = TcpProbe::attach_with(attribution, None, &Settings::default()).unwrap();
         let seen = Arc::<Seen>::default();
         let sink = Arc::clone(&seen);
         let running = Running::start(Box::new(probe), Budget::share(1.0), move |event| {

@@ -30,6 +30,11 @@ mkdir -p "/lib/modules/$release"
 mount --bind "$kernel/lib/modules/$release" "/lib/modules/$release"
 # Where there is udev, these load themselves when their files are opened.
 modprobe --all loop tun
+# A file system with a disk below it: what is written to memory costs neither I/O nor faults.
+truncate --size 1G /run/disk
+mkfs.ext4 -q /run/disk
+mount -o loop /run/disk /run/tmp
+chmod 1777 /run/tmp
 hostname "linux-$release"
 ip link set lo up
 # Code that lies elsewhere each time has to be translated each time by whoever emulates it.

@@ -120,7 +120,8 @@ fn what_version_1_refuses_is_refused_with_the_figure_and_changes_nothing() {
     assert!(within(BOUND, || pressure.effect().unwrap().doses[0].holds() == Some(true)));
     let before = limits(&kept);
     let limit = Limit { target: kept.target(), to: 16 * MIB };
-    if kept.group.control_file(&["memory.limit_in_bytes"]).is_some() {
+    let by_version_1 = kept.group.control_file(&["memory.limit_in_bytes"]).is_some();
+    if by_version_1 {
         let error = limit.inject(&guard()).err().unwrap();
         assert_eq!(error.kind(), temblor_faults::Kind::Input);
         assert!(error.to_string().contains("bytes that the kernel cannot take away"), "{error}");
@@ -132,7 +133,9 @@ fn what_version_1_refuses_is_refused_with_the_figure_and_changes_nothing() {
     }
     assert_eq!(limits(&kept), before);
     drop(pressure);
-    assert_eq!(kept.group.processes().len(), 1, "the stressor has ended");
+    // Whom version 2 kills is the kernel's choice.
+    let processes = kept.group.processes().len();
+    assert!(processes == 1 || !by_version_1 && processes == 0, "the stressor has ended");
 }
 
 #[test]

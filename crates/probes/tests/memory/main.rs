@@ -148,8 +148,11 @@ fn resident_memory_is_what_the_kernel_shows_and_its_growth_is_told() {
     let is_full =
         |events: &[Event]| told(&together(events, "holder"), "resident", "shmem") >= 10_000 * page;
     watch.until("all of it", is_full);
-    let truth = [("anon", "RssAnon"), ("file", "RssFile"), ("shmem", "RssShmem")]
-        .map(|(kind, line)| (kind, child.status(line)));
+    let truth = [
+        ("anon", child.status("RssAnon")),
+        ("file", child.resident_file()),
+        ("shmem", child.status("RssShmem")),
+    ];
     let (events, _) = watch.stop();
     let sum = together(&events, "holder");
     for (kind, truth) in truth {

@@ -2,7 +2,7 @@
 //! watching, with our probes, and with a bpftrace script that counts the same.
 //!
 //! Slices are run in the order A B C, C B A, … so that whatever drifts slowly cancels out. Each
-//! round gives one difference to nobody watching; of the differences come the mean and the interval
+//! round gives one difference to nobody watching; of the differences come the median and the interval
 //! in which it lies with 95 %. Prints the table and fails where a bound is missed for certain.
 //!
 //! Wants root, the built-in lab up (`temblor lab up`), and bpftrace. Its own load is part of the
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
             text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number"))
         })
     };
-    let rounds = number("BENCH_ROUNDS", 10.0) as usize;
-    let length = Duration::from_secs_f64(number("BENCH_SECONDS", 10.0));
+    let rounds = number("BENCH_ROUNDS", 20.0) as usize;
+    let length = Duration::from_secs_f64(number("BENCH_SECONDS", 5.0));
     let rate = number("BENCH_RATE", 300.0);
     let probes = std::env::var("BENCH_PROBES").unwrap_or_else(|_| "tcp sched process".into());
     let probes: Vec<String> = probes.split_whitespace().map(str::to_owned).collect();
@@ -101,7 +101,7 @@ fn report(slices: &[[Slice; 3]]) -> ExitCode {
         alone(|slice| slice.answered as f64)
     );
     let shown = |of: Interval| {
-        format!("{:+.2} % ({:+.2} to {:+.2})", of.mean * 100.0, of.low * 100.0, of.high * 100.0)
+        format!("{:+.2} % ({:+.2} to {:+.2})", of.median * 100.0, of.low * 100.0, of.high * 100.0)
     };
     println!("{:<34} {:<30} bpftrace", "difference to nobody (95 %)", "temblor");
     let ours = [differences(cpu, 1), differences(p50, 1), differences(p99, 1)];
@@ -110,7 +110,7 @@ fn report(slices: &[[Slice; 3]]) -> ExitCode {
     for ((name, ours), theirs) in names.iter().zip(ours).zip(theirs) {
         println!("{name:<34} {:<30} {}", shown(ours), shown(theirs));
     }
-    println!("processor time, temblor / bpftrace: {:.2}", ours[0].mean / theirs[0].mean);
+    println!("processor time, temblor / bpftrace: {:.2}", ours[0].median / theirs[0].median);
     let cpu = verdict("added processor time", ours[0], ADDED_CPU_MAX);
     let p99 = verdict("shift of the 99th percentile", ours[2], P99_SHIFT_MAX);
     if cpu && p99 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

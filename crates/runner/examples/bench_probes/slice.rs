@@ -11,7 +11,8 @@ const WARM_UP_NS: u64 = 2_000_000_000;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slice {
-    /// Of all processors, 0 to 1: everything but idle and waiting for a disk.
+    /// Of all processors, 0 to 1: everything but idle, waiting for a disk, and what the machine's host
+    /// has given to others.
     pub(crate) busy: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -81,8 +82,8 @@ struct Idle {
     processors: f64,
 }
 
-/// The time for which the processors had nothing to do: the kernel keeps it to the nanosecond, and
-/// writes it in hundredths of a second.
+/// The time for which the processors had nothing to do, or were not there: the kernel keeps it to the
+/// nanosecond, and writes it in hundredths of a second.
 fn idle() -> Idle {
     let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
     let fields: Vec<f64> =
@@ -90,5 +91,5 @@ fn idle() -> Idle {
     let processors =
         stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count()
             as f64;
-    Idle { seconds: (fields[3] + fields[4]) / 100.0, processors }
+    Idle { seconds: (fields[3] + fields[4] + fields[7]) / 100.0, processors }
 }

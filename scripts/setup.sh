@@ -16,7 +16,7 @@ wanted='
   Prometheus (for tests only)        prometheus
   bpftrace (for tests; runs of your own scripts want it, too)  bpftrace
   Docker (for tests only)            docker.io, or another that brings dockerd
-  QEMU (for make test-kernels only)  qemu-system-x86 busybox-static cpio kmod
+  QEMU (for make test-kernels only)  qemu-system-x86 busybox-static cpio kmod e2fsprogs
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
 
@@ -88,7 +88,7 @@ install_packages() {
 # What boots another kernel over this machine's files, and Debian's keys, by which it is known.
 kernels=
 if [ "${1:-}" = kernels ]; then
-  kernels='qemu-system-x86 busybox-static cpio kmod xz-utils debian-archive-keyring'
+  kernels='qemu-system-x86 busybox-static cpio kmod e2fsprogs xz-utils debian-archive-keyring'
 fi
 
 distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || distribution=

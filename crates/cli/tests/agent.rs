@@ -16,7 +16,8 @@ use self::common::{BOUND, Process, TEMBLOR, ended, eventually, possible, promtoo
 
 /// An agent that goes on.
 struct Agent {
-    child: Child,
+    /// None: it has been waited for.
+    child: Option<Child>,
     stderr: Lines<BufReader<ChildStderr>>,
     at: SocketAddr,
 }
@@ -39,7 +40,7 @@ impl Agent {
             .strip_prefix("the figures are at http://")
             .and_then(|rest| rest.strip_suffix("/metrics"))
             .unwrap_or_else(|| panic!("{first}"));
-        let mut agent = Self { child, stderr, at: at.parse().unwrap() };
+        let mut agent = Self { child: Some(child), stderr, at: at.parse().unwrap() };
         for probe in probes {
             agent.says(&format!("the {probe} probe is attached"));
         }
@@ -86,11 +87,21 @@ impl Agent {
     }
 
     fn end(mut self, signal: Signal) -> ExitStatus {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        let child = self.child.take().unwrap();
+        let pid = Pid::from_child(&child);
         kill_process(pid, signal).unwrap();
         self.stderr.by_ref().for_each(drop);
-        let Self { child, .. } = self;
         ended(child)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A test that failed leaves nobody behind.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 #ifndef TEMBLOR_TCP_OWNER_H
 #define TEMBLOR_TCP_OWNER_H
 
+#include "file_socket.bpf.h"
 #include "members.bpf.h"
 #include "socket.bpf.h"
 
@@ -143,27 +144,20 @@ int tcp_seed_owners(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct socket_memory memory = {};
-	struct socket *socket;
 	struct sock *sk;
-	__u16 family;
 	__u8 state;
 	__u64 key;
 
-	if (!task || !file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if (!task || !file)
 		return 0;
 	memory.target = target_of(BPF_CORE_READ(task, tgid));
 	if (memory.target == NOBODY)
 		return 0;
-	/* A file that was opened as a path only has none. */
-	socket = BPF_CORE_READ(file, private_data);
-	sk = socket ? BPF_CORE_READ(socket, sk) : NULL;
+	sk = tcp_socket_of(file);
 	if (!sk)
 		return 0;
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if ((family != AF_INET && family != AF_INET6) ||
-	    BPF_CORE_READ(sk, sk_type) != SOCK_STREAM ||
-	    BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || state == TCP_CLOSE ||
+	if (state == TCP_CLOSE ||
 	    watched_how(netns_read(sk)) != WATCHED_BY_SOCKET)
 		return 0;
 	if (state == TCP_LISTEN) {

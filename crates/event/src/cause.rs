@@ -171,8 +171,8 @@ fn of_change(change: &TcpStateChange) -> Option<Cause> {
 fn held_up(window: &SchedWindow) -> Option<Cause> {
     #[expect(clippy::cast_precision_loss, reason = "shares")]
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
-    let waited = share(window.wait.sum_ns, window.window_ns);
-    if waited < HELD_UP_SHARE || window.wait.max_ns < HELD_UP_NS {
+    let waited = share(window.waited_ns.unwrap_or(window.wait.sum_ns), window.window_ns);
+    if waited < HELD_UP_SHARE || window.longest_wait_ns() < HELD_UP_NS {
         return None;
     }
     let throttled = window.throttled.unwrap_or_default();

@@ -33,6 +33,16 @@ pub(crate) const OF_EVENTS: &[Meaning] = &[
     },
     Meaning {
         probe: "sched",
+        name: "run_queue_waited",
+        words: "time spent waiting for a processor, waits that have not ended included",
+        unit: MeasureUnit::Nanoseconds,
+        kind: MeasureKind::Count,
+        labels: &[],
+        sees: "waits, switches and time on a processor",
+        notable: 0.01,
+    },
+    Meaning {
+        probe: "sched",
         name: "switches",
         words: "switches away from a thread",
         unit: MeasureUnit::Events,
@@ -246,6 +256,9 @@ fn sched(window: &SchedWindow) -> ProbeWindow {
     let mut counted = ProbeWindow::new("sched", &window.service, window.window_ns);
     counted.put("on_cpu", &[], Reading::Count(window.on_cpu_ns));
     counted.put("run_queue_wait", &[], Reading::Distribution(window.wait.clone().into()));
+    if let Some(waited_ns) = window.waited_ns {
+        counted.put("run_queue_waited", &[], Reading::Count(waited_ns));
+    }
     for (kind, switches) in [("voluntary", window.voluntary), ("involuntary", window.involuntary)] {
         counted.put("switches", &[("kind", kind)], Reading::Count(switches));
     }
@@ -395,11 +408,14 @@ mod tests {
             voluntary: 3,
             involuntary: 0,
             wait: Latency::of(vec![(3, 2)].into(), 6, 3),
+            waited_ns: Some(8),
+            waiting_max_ns: 2,
             throttled: Some(Throttled { periods: 10, periods_throttled: 4, ns: 50 }),
         };
         let expected = [
             "on_cpu{} 400",
             "run_queue_wait{} 2x6",
+            "run_queue_waited{} 8",
             "switches{kind=voluntary} 3",
             "throttled{} 50",
             "quota_periods{} 10",

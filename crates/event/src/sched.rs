@@ -20,12 +20,27 @@ pub struct SchedWindow {
     pub involuntary: u64,
     /// From when a thread could run to when it did.
     pub wait: Latency,
+    /// How long threads could have run and did not, all of them together, nanoseconds: `wait`'s sum
+    /// has whole waits in the window that they end in, this has of each what lies in the window,
+    /// whether it has ended or not. None: a log of before this was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_ns: Option<u64>,
+    /// The longest of the waits that had not ended by the window's end, so far, nanoseconds. 0:
+    /// nobody waited.
+    #[serde(default)]
+    pub waiting_max_ns: u64,
     /// How the target's cgroup was held back by its own quota, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled: Option<Throttled>,
 }
 
 impl SchedWindow {
+    /// The longest wait that the window has seen, so far as it had come by its end, nanoseconds.
+    #[must_use]
+    pub fn longest_wait_ns(&self) -> u64 {
+        self.wait.max_ns.max(self.waiting_max_ns)
+    }
+
     /// Adds another window of the same target's, so that this one is both together.
     pub fn merge(&mut self, other: &Self) {
         self.window_ns = self.window_ns.saturating_add(other.window_ns);
@@ -33,6 +48,11 @@ impl SchedWindow {
         self.voluntary = self.voluntary.saturating_add(other.voluntary);
         self.involuntary = self.involuntary.saturating_add(other.involuntary);
         self.wait.merge(&other.wait);
+        if let Some(more) = other.waited_ns {
+            let sum = self.waited_ns.get_or_insert_default();
+            *sum = sum.saturating_add(more);
+        }
+        self.waiting_max_ns = self.waiting_max_ns.max(other.waiting_max_ns);
         if let Some(more) = other.throttled {
             let sum = self.throttled.get_or_insert_default();
             sum.periods = sum.periods.saturating_add(more.periods);

@@ -1,9 +1,11 @@
 //! A probe's kernel half, loaded: the only part that knows libbpf.
 
+use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::{
-    ErrorKind, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program, ProgramMut,
+    ErrorKind, Iter, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program,
+    ProgramMut,
 };
 use temblor_event::ProbeCost;
 
@@ -293,6 +295,14 @@ fn set_constants<T: Plain>(map: &mut OpenMapMut<'_>, set: &dyn Fn(&mut T)) -> Op
     let shared = section.len().min(size_of::<T>());
     section[..shared].copy_from_slice(&as_bytes(&constants)[..shared]);
     Some(())
+}
+
+/// Runs an attached iterator once over `what`: "the processes".
+pub(crate) fn walk(iterator: &Link, what: &str) -> Result<(), Error> {
+    let doing = || format!("look at {what}");
+    let mut all = Iter::new(iterator).map_err(|source| Error::kernel(doing(), source))?;
+    all.read_to_end(&mut Vec::new()).map_err(|source| Error::System { doing: doing(), source })?;
+    Ok(())
 }
 
 fn attach(program: &ProgramMut<'_>) -> Result<Link, Error> {

@@ -229,14 +229,20 @@ fn sched(page: &mut Page, sum: &SchedWindow) {
         page.row(
             "run-queue wait",
             &format!(
-                "p50 {}, p99 {}, max {}, {}, {} in all",
+                "p50 {}, p99 {}, max {}, {}",
                 length(wait.p50_ns),
                 length(wait.p99_ns),
                 length(wait.max_ns),
-                human::counted(wait.samples, "waits"),
-                length(wait.sum_ns)
+                human::counted(wait.samples, "waits")
             ),
         );
+    }
+    if let Some(waited_ns) = sum.waited_ns.filter(|waited_ns| *waited_ns > 0) {
+        let longest = match sum.waiting_max_ns {
+            0 => String::new(),
+            ns => format!(", the longest that had not ended: {}", length(ns)),
+        };
+        page.row("waited", &format!("{} in all{longest}", length(waited_ns)));
     }
     page.row("", &switches(sum.voluntary, sum.involuntary));
     if let Some(throttled) = sum.throttled {

@@ -67,6 +67,10 @@ fn sched(window: &SchedWindow) -> String {
             length(wait.max_ns)
         ));
     }
+    // What has ended is in the figures above.
+    if window.waiting_max_ns > 0 {
+        parts.push(format!("still waiting after {}", length(window.waiting_max_ns)));
+    }
     parts.push(switches(window.voluntary, window.involuntary));
     if let Some(throttled) = window.throttled {
         parts.push(match throttled.ns {

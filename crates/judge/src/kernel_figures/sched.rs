@@ -34,10 +34,15 @@ const SWITCH: &str = "tp_btf/sched_switch";
 const WAKEUP: &str = "tp_btf/sched_wakeup, tp_btf/sched_switch";
 const CPU_STAT: &str = "cpu.stat of the target's cgroup";
 
-const READINGS: [Reading; 8] = [
+const READINGS: [Reading; 9] = [
     ("run-queue wait, median", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.p50_ns)),
     ("run-queue wait, 99th percentile", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.p99_ns)),
-    ("run-queue wait, greatest", FigureUnit::Seconds, WAKEUP, |s| waited(s, s.wait.max_ns)),
+    ("run-queue wait, greatest", FigureUnit::Seconds, WAKEUP, |s| {
+        (s.wait.samples > 0 || s.waiting_max_ns > 0).then(|| seconds(s.longest_wait_ns()))
+    }),
+    ("time spent waiting for a processor, a second", FigureUnit::Seconds, WAKEUP, |s| {
+        s.waited_ns.and_then(|waited_ns| per_second(s, waited_ns)).map(|ns| ns / 1e9)
+    }),
     ("time on a processor", FigureUnit::Processors, SWITCH, |s| {
         per_second(s, s.on_cpu_ns).map(|n| n / 1e9)
     }),

@@ -19,6 +19,8 @@ fn second(end: u64, service: &str, bucket: u16, throttled: u64) -> Event {
         voluntary: 400,
         involuntary: 3,
         wait: Latency::of(vec![(bucket, 1000)].into(), 1_000, u64::MAX),
+        waited_ns: Some(1_000),
+        waiting_max_ns: 0,
         throttled: Some(Throttled {
             periods: 10,
             periods_throttled: throttled,

@@ -1,11 +1,10 @@
 //! The driver: loads, attaches, reads, takes off.
 
-use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use libbpf_rs::{Iter, Link};
+use libbpf_rs::Link;
 use temblor_event::{Event, ProbeCost, ProbeStatus};
 
 use super::NAME;
@@ -16,7 +15,7 @@ use super::skeleton::{
     OBJECT, bss, edge_figures, edge_key, edge_peer, edge_role, edges_exchange, rodata,
 };
 use crate::budget::Sampling;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::from_bytes;
 use crate::ring::{self, RECORDS, Ring};
 use crate::roster::{MEMBERS, Roster};
@@ -24,6 +23,7 @@ use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
 const SEED: &str = "edges_seed";
+const CONNECTIONS: &str = "the connections that are there";
 const SWEEP: &str = "edges_sweep";
 const REQUESTS_LOST: &str = "edges (requests)";
 const REQUESTS_SKIPPED: &str = "edges (requests beyond what is read in a second)";
@@ -124,7 +124,7 @@ impl EdgesProbe {
         // After the hooks are in place, so that nothing falls between.
         let mut sweep = None;
         if support.has_iterator {
-            if let Err(error) = loaded.attach(SEED).and_then(|link| run(&link)) {
+            if let Err(error) = loaded.attach(SEED).and_then(|link| walk(&link, CONNECTIONS)) {
                 tracing::warn!(%error, "the connections that are there could not be looked at");
                 unseen.push(format!("connections that were there before: {error}"));
             }
@@ -174,7 +174,7 @@ impl EdgesProbe {
         self.read_requests()?;
         // Before the page is turned: what it tells the edges belongs to the window that ends.
         if let Some(sweep) = &self.sweep {
-            run(sweep)?;
+            walk(sweep, CONNECTIONS)?;
         }
         let closed = self.window.turn(&self.loaded)?;
         let readings: Vec<(edge_key, edge_figures)> =
@@ -211,17 +211,6 @@ fn others(target: u32) -> [edge_key; 2] {
         peer: edge_peer::EDGE_PEER_OTHERS,
         ..edge_key::default()
     })
-}
-
-/// Runs an iterator over all that it is for.
-fn run(link: &Link) -> Result<(), Error> {
-    let mut iterator =
-        Iter::new(link).map_err(|source| Error::kernel("look at the connections", source))?;
-    iterator.read_to_end(&mut Vec::new()).map_err(|source| Error::System {
-        doing: "look at the connections that are there".into(),
-        source,
-    })?;
-    Ok(())
 }
 
 impl Probe for EdgesProbe {

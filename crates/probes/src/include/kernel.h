@@ -388,6 +388,8 @@ struct task_struct {
 	int exit_code;
 	char comm[16];
 	unsigned int __state;
+	/* Whether it has a processor. */
+	int on_cpu;
 	struct mm_struct *mm;
 	/* Page faults of the thread. */
 	unsigned long min_flt;

@@ -16,17 +16,16 @@
 
 mod cgroup;
 
-use std::io::Read as _;
 use std::time::Duration;
 
-use libbpf_rs::{Iter, Link};
+use libbpf_rs::Link;
 use temblor_event::{Distribution, Event, Hook, ProbeCost, ProbeStatus, ProbeWindow, clock};
 use temblor_host::{Capability, State};
 
 use self::cgroup::GroupMemory;
 use crate::histogram::{Latencies, Reading};
 use crate::kernel::KernelTypes;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::plain;
 use crate::roster::{MEMBERS, Roster};
 use crate::tracepoints::{self, Tracepoint, Tracepoints};
@@ -263,12 +262,7 @@ impl MemoryProbe {
         for number in of_targets.clone() {
             self.loaded.put("living", &number, &memory_living::default())?;
         }
-        let mut iterator = Iter::new(&self.reader)
-            .map_err(|source| Error::kernel("look at the processes", source))?;
-        iterator.read_to_end(&mut Vec::new()).map_err(|source| Error::System {
-            doing: "look at the memory of the processes".into(),
-            source,
-        })?;
+        walk(&self.reader, "the memory of the processes")?;
         of_targets.map(|number| self.loaded.entry("living", &number)).collect()
     }
 

@@ -1,13 +1,10 @@
 //! Who reads: the numbers by which this program, and the people before it, know processes are those
 //! of its own pid namespace.
 
-use std::io::Read as _;
 use std::sync::OnceLock;
 
-use libbpf_rs::Iter;
-
 use crate::Error;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::plain;
 
 crate::plain::generated!("reader");
@@ -38,10 +35,6 @@ fn ask() -> Result<u32, Error> {
         shared: &[],
     })?;
     let link = loaded.attach("reader_level")?;
-    let looking = |source| Error::kernel("look at the processes", source);
-    let mut iterator = Iter::new(&link).map_err(looking)?;
-    iterator
-        .read_to_end(&mut Vec::new())
-        .map_err(|source| Error::System { doing: "look at the processes".into(), source })?;
+    walk(&link, "the processes")?;
     Ok(loaded.globals::<bss>(".bss")?.level)
 }

@@ -8,17 +8,15 @@
 //! as in a container.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use libbpf_rs::Iter;
 use temblor_event::{Event, clock};
 use temblor_host::cgroup::Cgroups;
 use temblor_host::processes::Processes;
 use temblor_host::target::{Origin, Target};
 
 use crate::Error;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::plain;
 use crate::reader::pid_level;
 use crate::window::Losses;
@@ -108,12 +106,7 @@ impl Roster {
         // Last: it may descend from a target itself.
         self.loaded.put("named", &std::process::id(), &NOBODY)?;
         let link = self.loaded.attach(SEED)?;
-        let mut iterator =
-            Iter::new(&link).map_err(|source| Error::kernel("look at the processes", source))?;
-        iterator.read_to_end(&mut Vec::new()).map_err(|source| Error::System {
-            doing: "look at the processes that are there already".into(),
-            source,
-        })?;
+        walk(&link, "the processes that are there already")?;
         // The next time their numbers may be others'.
         named.iter().try_for_each(|pid| self.loaded.remove("named", pid))
     }

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | waits on the run queue, a histogram per target | `sched_wakeup`, `sched_wakeup_new`, `sched_switch` |
 //! | switches, voluntary and not; time on a processor | `sched_switch` |
+//! | waits that have not ended | an iterator over the threads, once a second |
 //! | time held back by the cgroup's quota | `cpu.stat`, read once a second: the kernel has no tracepoint for it |
 //!
 //! A wait begins when a thread is woken, or when it is taken off a processor while it could have
@@ -15,6 +16,7 @@ mod throttling;
 
 use std::time::Duration;
 
+use libbpf_rs::Link;
 use temblor_event::{Event, Hook, ProbeCost, ProbeStatus, SchedWindow};
 use temblor_host::{Capability, State};
 
@@ -22,7 +24,7 @@ use self::throttling::Throttling;
 use crate::budget::Sampling;
 use crate::histogram::{Latencies, Reading};
 use crate::kernel::KernelTypes;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::plain;
 use crate::roster::{MEMBERS, Roster};
 use crate::tracepoints::{self, Tracepoint, Tracepoints};
@@ -30,14 +32,17 @@ use crate::window::{Losses, Window};
 use crate::{Error, Probe};
 
 crate::plain::generated!("sched");
-use generated::types::{bss, latencies, rodata, sched_figures, sched_running};
+use generated::types::{bss, latencies, rodata, sched_figures, sched_running, sched_waiting};
 
-plain!(bss, rodata, latencies, sched_figures, sched_running);
+plain!(bss, rodata, latencies, sched_figures, sched_running, sched_waiting);
 
 const NAME: &str = "sched";
 const OF: &str = "probe sched";
 /// The one entry of a map that has one a processor.
 const ONLY: u32 = 0;
+/// Looks at the waits that have not ended.
+const READ: &str = "sched_read";
+const THREADS: &str = "the threads that wait for a processor";
 
 const TRACEPOINTS: &[Tracepoint] = &[
     Tracepoint {
@@ -64,6 +69,7 @@ const TRACEPOINTS: &[Tracepoint] = &[
 #[derive(Debug)]
 pub struct SchedProbe {
     loaded: Loaded,
+    reader: Link,
     status: ProbeStatus,
     window: Window,
     sampling: Sampling,
@@ -77,6 +83,8 @@ pub struct SchedProbe {
 struct OfTarget {
     service: String,
     waits: Latencies,
+    /// All waits that have ended together, and those that had not.
+    waited_ns: u64,
     on_cpu_ns: u64,
     voluntary: u64,
     involuntary: u64,
@@ -136,16 +144,20 @@ impl SchedProbe {
                 object: OBJECT,
                 wants: &|_| true,
                 constants: &|constants| constants.has_task_storage = has_task_storage.into(),
-                sizes: &[("figures", targets)],
+                sizes: &[("figures", targets), ("waiting", targets)],
                 without: &[unused],
                 shared: &[(MEMBERS, members)],
             })
         })??;
         let sampling = Sampling::begin(&loaded, "waits of one thread in", 1)?;
-        loaded.attach_all(&[])?;
+        loaded.attach_all(&[READ])?;
+        let reader = loaded.attach(READ)?;
+        // Who waits already: nobody may tell of that for a long time.
+        walk(&reader, THREADS)?;
         let of_targets = roster.targets().iter().map(|target| OfTarget {
             service: target.service.clone(),
             waits: Latencies::default(),
+            waited_ns: 0,
             on_cpu_ns: 0,
             voluntary: 0,
             involuntary: 0,
@@ -165,6 +177,7 @@ impl SchedProbe {
         }
         Ok(Self {
             loaded,
+            reader,
             status: ProbeStatus { probe: NAME.into(), hooks, unseen },
             window: Window::first(),
             sampling,
@@ -181,11 +194,14 @@ impl SchedProbe {
         let figures = (0..of_targets)
             .map(|number| self.loaded.per_processor("figures", &number))
             .collect::<Result<Vec<Vec<sched_figures>>, _>>()?;
-        // Who is on a processor now has been there since, and no switch has told yet. Read last: a
-        // thread that leaves its processor between the two readings is missing in both, and made
-        // up for in the next window; the other way round it would be counted twice.
+        // Who is on a processor now has been there since, and no switch has told yet; and so with
+        // who waits. Read last: a thread that leaves its processor, or gets one, between the two
+        // readings is missing in both, and made up for in the next window; the other way round it
+        // would be counted twice.
         let running: Vec<sched_running> = self.loaded.per_processor("running", &ONLY)?;
-        for ((number, of), readings) in (0_u32..).zip(&mut self.of_targets).zip(figures) {
+        let waiting = self.read_waiting(of_targets)?;
+        let read = (0_u32..).zip(&mut self.of_targets).zip(figures).zip(waiting);
+        for (((number, of), readings), waiting) in read {
             let until_now = running
                 .iter()
                 .filter(|here| here.target == number && here.since_ns > 0)
@@ -193,6 +209,7 @@ impl SchedProbe {
             let sum = |of: fn(&sched_figures) -> u64| readings.iter().map(of).sum::<u64>();
             let on_cpu_ns = sum(|one| one.on_cpu_ns) + until_now.sum::<u64>();
             let (voluntary, involuntary) = (sum(|one| one.voluntary), sum(|one| one.involuntary));
+            let waited_ns = sum(|one| one.waits.sum_ns) + waiting.sum_ns;
             let wait =
                 of.waits.close(closed.number, readings.iter().map(|one| reading(&one.waits)));
             let told = SchedWindow {
@@ -202,14 +219,26 @@ impl SchedProbe {
                 voluntary: voluntary - of.voluntary,
                 involuntary: involuntary - of.involuntary,
                 wait,
+                waited_ns: Some(waited_ns.saturating_sub(of.waited_ns)),
+                waiting_max_ns: waiting.max_ns,
                 throttled: of.throttling.grown(),
             };
             of.on_cpu_ns = of.on_cpu_ns.max(on_cpu_ns);
+            of.waited_ns = of.waited_ns.max(waited_ns);
             (of.voluntary, of.involuntary) = (voluntary, involuntary);
             self.events += 1;
             sink(Event::at(now, told));
         }
         self.tell_losses(now, sink)
+    }
+
+    /// The waits that have not ended, by target.
+    fn read_waiting(&self, of_targets: u32) -> Result<Vec<sched_waiting>, Error> {
+        for number in 0..of_targets {
+            self.loaded.put("waiting", &number, &sched_waiting::default())?;
+        }
+        walk(&self.reader, THREADS)?;
+        (0..of_targets).map(|number| self.loaded.entry("waiting", &number)).collect()
     }
 
     fn tell_losses(&mut self, now: u64, sink: &mut dyn FnMut(Event)) -> Result<(), Error> {

@@ -19,6 +19,7 @@ const volatile __u32 has_task_storage = 0;
 /* Never read: they put the types into the object's type information. */
 const volatile struct sched_figures layout_figures = {};
 const volatile struct sched_running layout_running = {};
+const volatile struct sched_waiting layout_waiting = {};
 
 /* Waits whose beginning there was no room to note. */
 __u64 waits_lost = 0;
@@ -28,7 +29,7 @@ __u32 window SEC(".data.window") = 1;
 __u32 sample_mask SEC(".data.sampling") = 0;
 
 /* When a thread could run and did not. */
-struct waiting {
+struct wait_note {
 	__u64 since_ns;
 };
 
@@ -36,7 +37,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct waiting);
+	__type(value, struct wait_note);
 } waiting_by_task SEC(".maps");
 
 /* The same by thread number, where there is no storage with the thread. */
@@ -44,7 +45,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, THREADS_MAX);
 	__type(key, __u32);
-	__type(value, struct waiting);
+	__type(value, struct wait_note);
 } waiting_by_number SEC(".maps");
 
 /* One entry a target; the number of targets is set before loading. */
@@ -62,21 +63,29 @@ struct {
 	__type(value, struct sched_running);
 } running SEC(".maps");
 
+/* One entry a target. The reader sets them to 0 and has sched_read add up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sched_waiting);
+} waiting SEC(".maps");
+
 static __always_inline void begin_wait(struct task_struct *task, __u64 now)
 {
-	struct waiting *waiting;
+	struct wait_note *note;
 
 	if (task->pid & sample_mask)
 		return;
 	if (has_task_storage) {
-		waiting = bpf_task_storage_get(&waiting_by_task, task, NULL,
-					       BPF_LOCAL_STORAGE_GET_F_CREATE);
-		if (waiting)
-			waiting->since_ns = now;
+		note = bpf_task_storage_get(&waiting_by_task, task, NULL,
+					    BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (note)
+			note->since_ns = now;
 		else
 			__sync_fetch_and_add(&waits_lost, 1);
 	} else {
-		struct waiting fresh = { .since_ns = now };
+		struct wait_note fresh = { .since_ns = now };
 		__u32 number = task->pid;
 
 		if (bpf_map_update_elem(&waiting_by_number, &number, &fresh, BPF_ANY))
@@ -84,27 +93,28 @@ static __always_inline void begin_wait(struct task_struct *task, __u64 now)
 	}
 }
 
+static __always_inline struct wait_note *note_of(struct task_struct *task)
+{
+	__u32 number = task->pid;
+
+	if (has_task_storage)
+		return bpf_task_storage_get(&waiting_by_task, task, NULL, 0);
+	return bpf_map_lookup_elem(&waiting_by_number, &number);
+}
+
 /* When it began to wait; 0 where that was not seen. The note is used up. */
 static __always_inline __u64 end_wait(struct task_struct *task)
 {
-	struct waiting *waiting;
-	__u64 since = 0;
+	struct wait_note *note = note_of(task);
+	__u32 number = task->pid;
+	__u64 since;
 
-	if (has_task_storage) {
-		waiting = bpf_task_storage_get(&waiting_by_task, task, NULL, 0);
-		if (waiting) {
-			since = waiting->since_ns;
-			waiting->since_ns = 0;
-		}
-	} else {
-		__u32 number = task->pid;
-
-		waiting = bpf_map_lookup_elem(&waiting_by_number, &number);
-		if (waiting) {
-			since = waiting->since_ns;
-			bpf_map_delete_elem(&waiting_by_number, &number);
-		}
-	}
+	if (!note)
+		return 0;
+	since = note->since_ns;
+	note->since_ns = 0;
+	if (!has_task_storage)
+		bpf_map_delete_elem(&waiting_by_number, &number);
 	return since;
 }
 
@@ -179,5 +189,38 @@ int sched_switch(__u64 *ctx)
 		if (of && since)
 			latency_add(&of->waits, now > since ? now - since : 0, window);
 	}
+	return 0;
+}
+
+/*
+ * Adds up the waits that have not ended. One that began before the probe was there counts from
+ * when it is first seen here. A thread that is given a processor while it is looked at may get a
+ * note that it does not deserve; the next switch away from it overwrites or outdates that.
+ */
+SEC("iter/task")
+int sched_read(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct sched_waiting *sum;
+	struct wait_note *note;
+	__u64 now, so_far;
+	__u32 target;
+
+	if (!task)
+		return 0;
+	target = target_of(task->tgid);
+	sum = target == NOBODY ? NULL : bpf_map_lookup_elem(&waiting, &target);
+	if (!sum || task->on_cpu || !is_runnable(task))
+		return 0;
+	now = bpf_ktime_get_ns();
+	note = note_of(task);
+	if (!note || !note->since_ns) {
+		begin_wait(task, now);
+		return 0;
+	}
+	so_far = now > note->since_ns ? now - note->since_ns : 0;
+	sum->sum_ns += so_far;
+	if (so_far > sum->max_ns)
+		sum->max_ns = so_far;
 	return 0;
 }

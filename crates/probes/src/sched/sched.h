@@ -15,6 +15,13 @@ struct sched_figures {
 	struct latencies waits;
 };
 
+/* A target's waits that have not ended. */
+struct sched_waiting {
+	/* All of them together, from when each began. */
+	__u64 sum_ns;
+	__u64 max_ns;
+};
+
 /* Who has a processor now. */
 struct sched_running {
 	__u64 since_ns;

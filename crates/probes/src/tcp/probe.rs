@@ -1,11 +1,10 @@
 //! The driver: loads, attaches, reads, takes off. The only part that knows libbpf.
 
-use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libbpf_rs::{Iter, MapCore};
+use libbpf_rs::MapCore;
 use temblor_event::{Event, ProbeCost, ProbeStatus};
 
 use super::NAME;
@@ -16,7 +15,7 @@ use super::rtt::Windows;
 use super::skeleton::{OBJECT, bss, rodata, rtt_histogram, rtt_key};
 use crate::budget::Sampling;
 use crate::kernel;
-use crate::object::{Loaded, Loading};
+use crate::object::{Loaded, Loading, walk};
 use crate::plain::from_bytes;
 use crate::reader::pid_level;
 use crate::ring::{self, RECORDS, Ring};
@@ -232,13 +231,7 @@ fn seed_owners(loaded: &Loaded, support: &Support) -> Result<(), Error> {
         });
     }
     let link = loaded.attach(SEED_OWNERS)?;
-    let mut iterator = Iter::new(&link)
-        .map_err(|source| Error::kernel("look at the processes' connections", source))?;
-    iterator.read_to_end(&mut Vec::new()).map_err(|source| Error::System {
-        doing: "look at the processes' connections".into(),
-        source,
-    })?;
-    Ok(())
+    walk(&link, "the processes' connections")
 }
 
 /// Runs the iterator in each watched namespace: it shows the sockets of the namespace it is read
@@ -251,12 +244,7 @@ fn seed(loaded: &Loaded, attribution: &Attribution) -> Result<(), Error> {
     };
     for namespace in attribution.namespaces() {
         namespace
-            .run(|| -> Result<(), Error> {
-                let mut iterator = Iter::new(&link)
-                    .map_err(|source| Error::kernel("look at the connections", source))?;
-                iterator.read_to_end(&mut Vec::new()).map_err(system)?;
-                Ok(())
-            })
+            .run(|| walk(&link, "the connections of a watched namespace"))
             .map_err(system)??;
     }
     Ok(())

@@ -17,8 +17,8 @@ mod dear;
 mod near;
 mod world;
 
-use temblor_event::Throttled;
 use temblor_event::clock::now_ns;
+use temblor_event::{SchedWindow, Throttled};
 use temblor_host::target::Origin;
 use temblor_probes::sched::SchedProbe;
 
@@ -133,8 +133,39 @@ fn starving_is_told_from_throttling() {
     // The whole of it is waiting: it never slept.
     let waited_ns = took_ns - ran_ns;
     assert!(waited_ns > took_ns / 2, "{waited_ns} of {took_ns}");
+    let in_windows = told.waited_ns.unwrap();
+    assert!(near(in_windows, waited_ns, 0.15, 0), "{in_windows} {waited_ns}");
     assert!(near(told.wait.sum_ns, waited_ns, 0.15, 0), "{} {waited_ns}", told.wait.sum_ns);
     assert!(told.wait.max_ns > 50_000_000, "{}", told.wait.max_ns);
+}
+
+/// A millisecond each second: what it runs until the kernel looks costs it seconds.
+#[test]
+fn a_wait_longer_than_a_window_is_told_of_while_it_lasts() {
+    if !possible() {
+        return;
+    }
+    let Some(group) = OwnGroup::with_quota("for-seconds", 1_000_000, 1_000) else { return };
+    let mut child = Child::start();
+    child.begin("spin 600000");
+    group.group.attach(child.pid()).unwrap();
+    group.await_throttled();
+    let mut in_group = target("held", &[child.pid()]);
+    (in_group.group, in_group.origin) = (group.group.clone(), Origin::Cgroup);
+    // It waits already.
+    let watch = Watch::start(&[in_group], SchedProbe::attach);
+    let events = watch.until("windows", |told| windows(told).len() >= 4);
+    let told = windows(&events);
+    watch.stop();
+    for window in &told {
+        let (waited_ns, took_ns) = (window.waited_ns.unwrap(), window.window_ns);
+        assert!(waited_ns > took_ns / 2 && waited_ns < took_ns + 50_000_000, "{told:#?}");
+        assert!(window.longest_wait_ns() > 100_000_000, "{told:#?}");
+    }
+    let sum = |of: fn(&SchedWindow) -> u64| told.iter().map(of).sum::<u64>();
+    let (waited_ns, took_ns) = (sum(|w| w.waited_ns.unwrap() + w.on_cpu_ns), sum(|w| w.window_ns));
+    assert!(near(waited_ns, took_ns, 0.05, 0), "waited and ran {waited_ns} of {took_ns}");
+    assert!(told.iter().any(|window| window.wait.samples == 0), "{told:#?}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use temblor_event::{Body, Event, SchedWindow, Throttled};
 
@@ -25,6 +27,15 @@ impl OwnGroup {
             }
         }
         Some(group)
+    }
+
+    /// Until the quota was used up for the first time.
+    pub(crate) fn await_throttled(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.throttled().periods_throttled == 0 {
+            assert!(Instant::now() < deadline, "the quota is never used up");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The kernel's own count, read as plainly as can be.
@@ -71,6 +82,7 @@ fn add(sum: &mut SchedWindow, more: &SchedWindow) {
     sum.involuntary += more.involuntary;
     sum.wait.samples += more.wait.samples;
     sum.wait.sum_ns += more.wait.sum_ns;
+    sum.waited_ns = sum.waited_ns.zip(more.waited_ns).map(|(sum, more)| sum + more);
     sum.wait.max_ns = sum.wait.max_ns.max(more.wait.max_ns);
     if let (Some(sum), Some(more)) = (&mut sum.throttled, more.throttled) {
         sum.periods += more.periods;

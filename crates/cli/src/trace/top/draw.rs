@@ -231,6 +231,8 @@ mod tests {
                 voluntary: 10 * n,
                 involuntary: n,
                 wait: temblor_event::Latency::of(vec![(200, 5)].into(), 5_000, 1_000),
+                waited_ns: Some(5_000),
+                waiting_max_ns: 0,
                 throttled: None,
             };
             model.add(&window.into());

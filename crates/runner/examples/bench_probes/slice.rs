@@ -14,6 +14,8 @@ pub(crate) struct Slice {
     /// Of all processors, 0 to 1: everything but idle, waiting for a disk, and what the machine's host
     /// has given to others.
     pub(crate) busy: f64,
+    /// What the machine's host has given to others, of all processors, 0 to 1.
+    pub(crate) stolen: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) answered: usize,
@@ -45,9 +47,9 @@ pub(crate) fn run(url: &str, rate: f64, length: Duration, number: u64) -> Slice 
     .expect("the load starts");
     let began_ns = load.start_ns() + WARM_UP_NS;
     wait_until(began_ns);
-    let (before, from_ns) = (idle(), clock::now_ns());
+    let (before, from_ns) = (Unused::read(), clock::now_ns());
     wait_until(began_ns + u64::try_from(length.as_nanos()).unwrap());
-    let (after, to_ns) = (idle(), clock::now_ns());
+    let (after, to_ns) = (Unused::read(), clock::now_ns());
     load.stop().expect("the load's account balances");
 
     let mut took: Vec<u64> = orders
@@ -63,8 +65,10 @@ pub(crate) fn run(url: &str, rate: f64, length: Duration, number: u64) -> Slice 
         took[at.clamp(1, took.len()) - 1] as f64 / 1e6
     };
     let available = (to_ns - from_ns) as f64 / 1e9 * before.processors;
+    let stolen = (after.stolen - before.stolen) / available;
     Slice {
-        busy: 1.0 - (after.seconds - before.seconds) / available,
+        busy: 1.0 - (after.idle - before.idle) / available - stolen,
+        stolen,
         p50_ms: rank(0.5),
         p99_ms: rank(0.99),
         answered: took.len(),
@@ -77,19 +81,35 @@ fn wait_until(end_ns: u64) {
     }
 }
 
-struct Idle {
-    seconds: f64,
+/// Waits for a second in which the machine's host gives at most so much to others, but no longer than
+/// a minute.
+pub(crate) fn await_quiet(stolen_max: f64) {
+    for _ in 0..60 {
+        let before = Unused::read();
+        wait_until(clock::now_ns() + 1_000_000_000);
+        if Unused::read().stolen - before.stolen <= stolen_max * before.processors {
+            return;
+        }
+    }
+}
+
+/// Seconds that the processors have not worked for this machine, all together. The kernel writes them
+/// in hundredths.
+struct Unused {
+    /// They had nothing to do.
+    idle: f64,
+    /// They were not there.
+    stolen: f64,
     processors: f64,
 }
 
-/// The time for which the processors had nothing to do, or were not there: the kernel keeps it to the
-/// nanosecond, and writes it in hundredths of a second.
-fn idle() -> Idle {
-    let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
-    let fields: Vec<f64> =
-        stat.lines().next().unwrap().split_whitespace().skip(1).flat_map(str::parse).collect();
-    let processors =
-        stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count()
-            as f64;
-    Idle { seconds: (fields[3] + fields[4] + fields[7]) / 100.0, processors }
+impl Unused {
+    fn read() -> Self {
+        let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
+        let fields: Vec<f64> =
+            stat.lines().next().unwrap().split_whitespace().skip(1).flat_map(str::parse).collect();
+        let is_one = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
+        let processors = stat.lines().filter(is_one).count() as f64;
+        Self { idle: (fields[3] + fields[4]) / 100.0, stolen: fields[7] / 100.0, processors }
+    }
 }

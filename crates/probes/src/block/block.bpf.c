@@ -332,11 +332,24 @@ static __always_inline int makes(struct request *rq)
 	return 0;
 }
 
+/* What comes after the queue, where that is handed over. The barrier keeps the two loads apart: made
+ * one, of an address that is worked out before, they are refused. */
+static __always_inline __u64 argument(__u64 *ctx, __u32 queue_before)
+{
+	__u64 argument;
+
+	if (queue_before) {
+		argument = ctx[1];
+		barrier();
+	} else {
+		argument = ctx[0];
+	}
+	return argument;
+}
+
 static __always_inline struct request *request_of(__u64 *ctx)
 {
-	if (queue_before_request)
-		return (struct request *)ctx[1];
-	return (struct request *)ctx[0];
+	return (struct request *)argument(ctx, queue_before_request);
 }
 
 /* From Linux 6.5 on, where the device keeps statistics. */
@@ -402,7 +415,7 @@ int block_rq_requeue(__u64 *ctx)
 SEC("tp_btf/block_getrq")
 int block_getrq(__u64 *ctx)
 {
-	struct bio *bio = (struct bio *)(queue_before_bio ? ctx[1] : ctx[0]);
+	struct bio *bio = (struct bio *)argument(ctx, queue_before_bio);
 	struct note fresh = {}, *note;
 	__u64 key = (__u64)bio;
 

@@ -17,6 +17,7 @@ mod limits;
 mod near;
 
 use std::io::Write as _;
+use std::path::Path;
 
 use temblor_event::{Body, Distribution, Event, ProbeWindow, Reading};
 use temblor_probes::Probe as _;
@@ -62,7 +63,13 @@ pub(crate) fn values(of: &ProbeWindow, name: &str, label: &str) -> Distribution 
 
 /// A file on a disk, of which the kernel has no unwritten part.
 pub(crate) fn file(bytes: usize) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    /// `TMPFS_MAGIC` of linux/magic.h.
+    const IN_MEMORY: i64 = 0x0102_1994;
+    let temporary = std::env::temp_dir();
+    let is_in_memory = rustix::fs::statfs(&temporary).unwrap().f_type == IN_MEMORY;
+    let dir =
+        if is_in_memory { Path::new(env!("CARGO_TARGET_TMPDIR")) } else { temporary.as_path() };
+    let mut file = tempfile::NamedTempFile::new_in(dir).unwrap();
     let piece = vec![7; 1 << 20];
     (0..bytes / piece.len()).for_each(|_| file.write_all(&piece).unwrap());
     file.as_file().sync_all().unwrap();

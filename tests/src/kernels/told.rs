@@ -33,21 +33,29 @@ impl Told {
         Ok(Self::of(&std::fs::read_to_string(path)?))
     }
 
-    /// A line that is cut short is one that the guest did not live to tell.
+    /// A line that is cut short is one that the guest did not live to tell. Of what was run again in
+    /// a later guest the later outcome counts; but what one guest did not live to run is missing.
     pub(super) fn of(text: &str) -> Self {
         let mut all = Self { died_at: Some("its start".into()), ..Self::default() };
+        let mut died_before = None;
         for record in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
             match record {
                 Record::Kernel { release, version, cgroups } => {
+                    if !all.release.is_empty() {
+                        died_before = died_before.or(all.died_at.take());
+                    }
                     (all.release, all.version, all.cgroups) = (release, version, cgroups);
                 }
                 Record::Doctor(offers) => all.doctor = offers,
                 Record::Began(what) => all.died_at = Some(what),
-                Record::Test(test) => all.tests.push(test),
-                Record::Fault(fault) => all.faults.push(fault),
+                Record::Test(test) => put(&mut all.tests, test, |one| {
+                    (one.of.clone(), one.program.clone(), one.name.clone())
+                }),
+                Record::Fault(fault) => put(&mut all.faults, fault, |one| one.name.clone()),
                 Record::Done => all.died_at = None,
             }
         }
+        all.died_at = all.died_at.or(died_before);
         all
     }
 
@@ -75,6 +83,14 @@ impl Told {
     }
 }
 
+/// Takes the place of an earlier one of the same name.
+fn put<T, Name: PartialEq>(all: &mut Vec<T>, new: T, name: impl Fn(&T) -> Name) {
+    match all.iter_mut().find(|one| name(one) == name(&new)) {
+        Some(earlier) => *earlier = new,
+        None => all.push(new),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +100,10 @@ mod tests {
     }
 
     fn told() -> String {
+        told_of_b(Outcome::Skipped { why: "needs x".into() })
+    }
+
+    fn told_of_b(b: Outcome) -> String {
         let test = |name: &str, outcome| {
             let (of, program) = ("probes".to_owned(), "tcp".to_owned());
             Record::Test(Test { of, program, name: name.into(), outcome, took_ms: 1 })
@@ -97,7 +117,7 @@ mod tests {
             Record::Began("tcp a".into()),
             test("a", Outcome::Passed),
             Record::Began("tcp b".into()),
-            test("b", Outcome::Skipped { why: "needs x".into() }),
+            test("b", b),
             Record::Began("tcp c".into()),
         ]
         .iter()
@@ -112,6 +132,15 @@ mod tests {
         assert_eq!(dead.died_at.as_deref(), Some("tcp c"));
         assert_eq!(dead.counts(), [1, 1, 1]);
         assert_eq!(dead.name(), "Linux 5.10");
+    }
+
+    #[test]
+    fn what_was_run_again_counts_once_and_what_was_never_run_is_missing() {
+        let again = told_of_b(Outcome::Passed) + &line(&Record::Done);
+        let whole = told() + &line(&Record::Done) + &again;
+        assert_eq!(Told::of(&whole).counts(), [2, 0, 0]);
+        let cut_short = told() + &again;
+        assert_eq!(Told::of(&cut_short).died_at.as_deref(), Some("tcp c"));
     }
 
     #[test]

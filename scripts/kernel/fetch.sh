@@ -34,7 +34,7 @@ mirror=${DEBIAN_MIRROR:-$(
 
 mkdir -p "$cache"
 # It has its name only when it is whole.
-new=$(mktemp -d "$cache/$suite.XXXXXX")
+new=$(mktemp -d --tmpdir="$cache")
 trap 'rm -rf "$new"' EXIT
 mkdir -p "$new/apt/lists/partial" "$new/apt/cache/archives/partial"
 printf 'deb [signed-by=%s] %s %s main\n' "$keys" "$mirror" "$suite" >"$new/apt/sources.list"

@@ -37,7 +37,11 @@ pub const FAULTS: &[Tortured] = &[
     },
     Tortured { name: "disk.fill", values: &["target=TARGET", "path=DISK", "to=90%"] },
     Tortured { name: "disk.fsync", values: &["target=TARGET", "delay=5ms"] },
-    Tortured { name: "resource.connections", values: &["target=TARGET", "port=PORT", "hold=20"] },
+    // From there: nobody else's network leads to it.
+    Tortured {
+        name: "resource.connections",
+        values: &["target=TARGET", "from=TARGET", "port=PORT", "hold=20"],
+    },
     Tortured { name: "resource.files", values: &["target=TARGET", "spare=5"] },
     Tortured { name: "time.offset", values: &["target=TARGET", "by=-1h"] },
 ];

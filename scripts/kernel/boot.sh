@@ -46,7 +46,7 @@ timeout --foreground "${GUEST_SECONDS_MAX:-2400}" qemu-system-x86_64 \
   -accel tcg,thread=multi -smp 2 -cpu "Westmere" -m "${GUEST_MEMORY_MB:-3072}" \
   -display none -monitor none -no-reboot -nic none \
   -chardev stdio,id=console,signal=on -serial chardev:console \
-  -chardev "file,id=results,path=$results" -serial chardev:results \
+  -chardev "file,id=results,append=on,path=$results" -serial chardev:results \
   -kernel "$kernel/vmlinuz" -initrd "$work/initrd.gz" \
   -append "console=ttyS0 quiet panic=-1 mitigations=off clocksource=tsc tsc=reliable" \
   -fsdev local,id=host,path=/,security_model=none,multidevs=remap,readonly=on \

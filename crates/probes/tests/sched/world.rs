@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use temblor_event::clock::now_ns;
 use temblor_event::{Body, Event, SchedWindow, Throttled};
 
 use crate::common::OwnGroup;
@@ -31,10 +31,10 @@ impl OwnGroup {
 
     /// Until the quota was used up for the first time.
     pub(crate) fn await_throttled(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let until_ns = now_ns() + 20_000_000_000;
         while self.throttled().periods_throttled == 0 {
-            assert!(Instant::now() < deadline, "the quota is never used up");
-            thread::sleep(Duration::from_millis(5));
+            assert!(now_ns() < until_ns, "the quota is never used up");
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 

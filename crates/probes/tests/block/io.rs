@@ -4,7 +4,7 @@ use temblor_event::{Measure, Reading};
 use temblor_probes::block::BlockProbe;
 
 use crate::common::{Child, Watch, possible, target};
-use crate::world::{Dir, Disk, reading, together, values};
+use crate::world::{Dir, Disk, is_emulated, reading, together, values};
 
 const MACHINE: &str = "the machine";
 
@@ -38,7 +38,7 @@ fn every_request_is_counted_once_with_its_size_and_time() {
             // The kernel counts whole milliseconds; both begin with the request's making. An emulated
             // processor takes its time also from the tracepoint to the kernel's own account.
             let sum = time.sum + wait.sum;
-            let emulated = std::env::var_os("TEMBLOR_TEST_EMULATED").map_or(0, |_| times * ms / 2);
+            let emulated = if is_emulated() { times * ms / 2 } else { 0 };
             assert!(
                 sum.abs_diff(kernel_ms * ms) <= kernel_ms * ms / 20 + 2 * ms + emulated,
                 "{service} {operation}: {sum} ns, kernel {kernel_ms} ms"

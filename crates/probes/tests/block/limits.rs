@@ -8,7 +8,7 @@ use temblor_probes::block::BlockProbe;
 
 use crate::common::{Child, OwnGroup, Watch, possible, target};
 use crate::near;
-use crate::world::{Disk, level, together, values};
+use crate::world::{Disk, is_emulated, level, together, values};
 
 /// A target that is a group in which so many writes a second reach the disk. Says why where there
 /// can be none.
@@ -88,8 +88,10 @@ fn a_slow_disk_has_the_time_that_was_planted_and_as_many_under_way() {
     drop(child);
     let told = together(&events);
     let depth = level(&told["limited"], "io_under_way", &[&upper.name]);
-    // One or two may have been let through before the last of them came.
-    assert!((13..=16).contains(&depth), "{depth}");
+    // One or two may have been let through before the last of them came; more where it takes its
+    // time to start threads.
+    let least = if is_emulated() { 8 } else { 13 };
+    assert!((least..=16).contains(&depth), "{depth}");
     assert_eq!(level(&told["the machine"], "io_under_way", &[&upper.name]), depth);
     let all = values(&told["limited"], "io_latency", &[&upper.name, "write"]).samples();
     assert_eq!((all, lost), (56, 0));

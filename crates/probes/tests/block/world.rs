@@ -13,6 +13,11 @@ const LOOP_SET_FD: libc::c_ulong = 0x4c00;
 const LOOP_CLR_FD: libc::c_ulong = 0x4c01;
 const LOOP_SET_DIRECT_IO: libc::c_ulong = 0x4c08;
 
+/// Whether the processor is emulated, and slow: see `crates/faults/tests/emulated`.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var_os("TEMBLOR_TEST_EMULATED").is_some()
+}
+
 /// A directory that is gone when this is.
 pub(crate) struct Dir(pub(crate) PathBuf);
 

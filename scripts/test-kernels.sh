@@ -34,8 +34,12 @@ for suite in "${suites[@]}"; do
   results+=("$result")
   if [ -z "${TEST_PROGRAMS:-}" ]; then : >"$result"; fi
   say "$(ls "$kernel/lib/modules")"
+  # Linux 6.12 patches its own code a lot, and an emulator with a thread a processor lets one run
+  # what another has just replaced: guests have died of breakpoints that were there no more.
+  threads=multi
+  if [ "$suite" = trixie ]; then threads=single; fi
   # Whatever becomes of the guest, what it has told by then is in the results.
-  scripts/kernel/boot.sh "$kernel" "$result" \
+  GUEST_THREADS=$threads scripts/kernel/boot.sh "$kernel" "$result" \
     "$(realpath "$kernels")" guest "$(realpath "$out/programs.json")" /dev/ttyS1 \
     | tee "$out/$suite.log" || say "the guest of $suite ended with $?"
 done

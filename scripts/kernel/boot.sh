@@ -5,7 +5,8 @@
 # RESULTS is a file here; in the guest it is /dev/ttyS1, and each line is here once it is written.
 #
 # The processor is emulated: KVM is not everywhere, and figures that hold here hold anywhere.
-# GUEST_MEMORY_MB and GUEST_SECONDS_MAX bound the guest.
+# GUEST_MEMORY_MB and GUEST_SECONDS_MAX bound the guest; GUEST_THREADS=single has one thread emulate
+# both processors.
 set -euo pipefail
 
 kernel=${1:?a directory of fetch.sh\'s}
@@ -43,7 +44,7 @@ chmod -R a+rX "$work"
 # Clocks: reading the emulated counter is cheap, while any other clock leaves the emulation. Where
 # processors are emulated their faults are not, and working around them is all cost.
 timeout --foreground "${GUEST_SECONDS_MAX:-2400}" qemu-system-x86_64 \
-  -accel tcg,thread=multi -smp 2 -cpu "Westmere" -m "${GUEST_MEMORY_MB:-3072}" \
+  -accel "tcg,thread=${GUEST_THREADS:-multi}" -smp 2 -cpu "Westmere" -m "${GUEST_MEMORY_MB:-3072}" \
   -display none -monitor none -no-reboot -nic none \
   -chardev stdio,id=console,signal=on -serial chardev:console \
   -chardev "file,id=results,append=on,path=$results" -serial chardev:results \

@@ -36,11 +36,11 @@ fn every_request_is_counted_once_with_its_size_and_time() {
             assert_eq!(size.sum, bytes, "{service} {operation}");
             assert_eq!(wait.samples(), times, "{service} {operation}");
             // The kernel counts whole milliseconds; both begin with the request's making. An emulated
-            // processor takes its time also from the tracepoint to the kernel's own account.
+            // processor that others use, too, takes long from the tracepoint to the kernel's account.
             let sum = time.sum + wait.sum;
-            let emulated = if is_emulated() { times * ms / 2 } else { 0 };
+            let share = if is_emulated() { 2 } else { 20 };
             assert!(
-                sum.abs_diff(kernel_ms * ms) <= kernel_ms * ms / 20 + 2 * ms + emulated,
+                sum.abs_diff(kernel_ms * ms) <= kernel_ms * ms / share + 2 * ms,
                 "{service} {operation}: {sum} ns, kernel {kernel_ms} ms"
             );
             assert!(sum < clock, "{service} {operation}: {sum} of {clock} ns");

@@ -32,7 +32,11 @@ for suite in "${suites[@]}"; do
   kernel=$(scripts/kernel/fetch.sh "$suite")
   result=$out/$suite.ndjson
   results+=("$result")
-  if [ -z "${TEST_PROGRAMS:-}" ]; then : >"$result"; fi
+  part=guest-tests
+  if [ -z "${TEST_PROGRAMS:-}" ]; then
+    part=guest
+    : >"$result"
+  fi
   say "$(ls "$kernel/lib/modules")"
   # Linux 6.12 patches its own code a lot, and an emulator with a thread a processor lets one run
   # what another has just replaced: guests have died of breakpoints that were there no more.
@@ -40,7 +44,7 @@ for suite in "${suites[@]}"; do
   if [ "$suite" = trixie ]; then threads=single; fi
   # Whatever becomes of the guest, what it has told by then is in the results.
   GUEST_THREADS=$threads scripts/kernel/boot.sh "$kernel" "$result" \
-    "$(realpath "$kernels")" guest "$(realpath "$out/programs.json")" /dev/ttyS1 \
+    "$(realpath "$kernels")" "$part" "$(realpath "$out/programs.json")" /dev/ttyS1 \
     | tee "$out/$suite.log" || say "the guest of $suite ended with $?"
 done
 

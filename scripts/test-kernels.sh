@@ -2,7 +2,8 @@
 # Boots Debian's kernels, runs in each what there is of tests for probes and faults, and writes
 # docs/kernels.md of what came of it. Fails when anything has failed anywhere.
 #   test-kernels.sh [SUITE…]     none: all of them
-# TEST_PROGRAMS picks some of the test programs: "probes/tcp faults/netem". What comes of them takes
+# TEST_PROGRAMS picks some of the test programs, and with the word "fault" every fault is put in
+# place, too: "probes/tcp faults/netem fault". What comes of them takes
 # the place of what came of them in the runs before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,11 +33,11 @@ for suite in "${suites[@]}"; do
   kernel=$(scripts/kernel/fetch.sh "$suite")
   result=$out/$suite.ndjson
   results+=("$result")
-  part=guest-tests
-  if [ -z "${TEST_PROGRAMS:-}" ]; then
-    part=guest
-    : >"$result"
-  fi
+  case " ${TEST_PROGRAMS:-every fault} " in
+    *' fault '*) part=guest ;;
+    *) part=guest-tests ;;
+  esac
+  if [ -z "${TEST_PROGRAMS:-}" ]; then : >"$result"; fi
   say "$(ls "$kernel/lib/modules")"
   # Linux 6.12 patches its own code a lot, and an emulator with a thread a processor lets one run
   # what another has just replaced: guests have died of breakpoints that were there no more.

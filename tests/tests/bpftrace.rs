@@ -367,6 +367,13 @@ fn a_script_that_prints_too_much_is_cut_and_its_maps_are_kept() {
     // The beginning is full, and then comes more than the end can hold, whatever bpftrace loses.
     wait_for("a full beginning", BOUND, || {
         flood(50);
+        // More only when all of this is read: what waits to be printed at the end, when the script
+        // is asked to end, has to be printed within its grace.
+        let mut before = u64::MAX;
+        while before != printed() {
+            before = printed();
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
         (printed() > 12_000_000).then_some(())
     });
     flood(400);

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
 
 mod common;
+#[path = "../../probes/tests/common/taken.rs"]
+mod taken;
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -12,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use temblor_event::{Body, Event, TcpState};
 
 use self::common::{Process, TEMBLOR, ended, eventually, possible, promtool};
+use self::taken::taken_ns;
 
 /// A trace that goes on.
 struct Trace {
@@ -121,15 +124,6 @@ fn json_is_the_events_of_a_run_and_nothing_else() {
     // The clock of the one is read before and after that of the other; its ticks are 10 ms.
     let at_most_ns = used_ns + taken_ns + 100_000_000;
     assert!(on_cpu_ns > 0 && on_cpu_ns < at_most_ns, "{on_cpu_ns} of {used_ns} and {taken_ns}");
-}
-
-/// What interrupts and the machine's host have taken from whoever was on a processor, nanoseconds: it
-/// is not in the account of a process.
-fn taken_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap();
-    // user, nice, system, idle, iowait, irq, softirq, steal: ticks of 10 ms, all processors'.
-    let ticks = stat.lines().next().unwrap().split_whitespace().skip(6).take(3);
-    ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>() * 10_000_000
 }
 
 #[test]

@@ -8,6 +8,11 @@ use crate::world::{Dir, Disk, is_emulated, reading, together, values};
 
 const MACHINE: &str = "the machine";
 
+/// How often the time is held against the kernel's before it counts as wrong: the host may take the
+/// processor away between the tracepoint and the kernel's own account, which is nobody's fault.
+const ROUNDS: u32 = 5;
+const NS_PER_MS: u64 = 1_000_000;
+
 #[test]
 fn every_request_is_counted_once_with_its_size_and_time() {
     if !possible() {
@@ -15,6 +20,18 @@ fn every_request_is_counted_once_with_its_size_and_time() {
     }
     let Some(disk) = Disk::create("count", 64 << 20) else { return };
     let mut child = Child::start();
+    let mut off = Vec::new();
+    while u32::try_from(off.len()).unwrap() < ROUNDS {
+        match count_once(&disk, &mut child) {
+            Ok(()) => return,
+            Err(by) => off.push(by),
+        }
+    }
+    panic!("the time is off in each of {ROUNDS} rounds: {off:#?}");
+}
+
+/// Says by how much the time is off; whatever else is wrong is a panic.
+fn count_once(disk: &Disk, child: &mut Child) -> Result<(), String> {
     let watch = Watch::start(&[target("db", &[child.pid()])], BlockProbe::attach);
     let before = disk.stat();
     let writing = child.took(&format!("write {} 300 4096", disk.path))
@@ -24,7 +41,7 @@ fn every_request_is_counted_once_with_its_size_and_time() {
     let (events, lost) = watch.stop();
     assert_eq!(lost, 0);
     let told = together(&events);
-    let ms = 1_000_000;
+    let mut timely = Ok(());
     for (operation, times, bytes, kernel_ms, clock) in [
         ("write", 400, 300 * 4096 + 100 * 65536, after.writing_ms - before.writing_ms, writing),
         ("read", 200, 200 * 8192, after.reading_ms - before.reading_ms, reading_took),
@@ -35,14 +52,16 @@ fn every_request_is_counted_once_with_its_size_and_time() {
             assert_eq!((time.samples(), size.samples()), (times, times), "{service} {operation}");
             assert_eq!(size.sum, bytes, "{service} {operation}");
             assert_eq!(wait.samples(), times, "{service} {operation}");
-            // The kernel counts whole milliseconds; both begin with the request's making. An emulated
-            // processor that others use, too, takes long from the tracepoint to the kernel's account.
             let sum = time.sum + wait.sum;
+            let told = format!("{service} {operation}: {sum} ns, kernel {kernel_ms} ms");
+            // The kernel counts whole milliseconds, from the request's making to some time after
+            // the tracepoint of its end: it may have more, never less.
+            assert!(sum <= (kernel_ms + 1) * NS_PER_MS, "{told}");
+            // An emulated processor that others use, too, takes long from there to the account.
             let share = if is_emulated() { 2 } else { 20 };
-            assert!(
-                sum.abs_diff(kernel_ms * ms) <= kernel_ms * ms / share + 2 * ms,
-                "{service} {operation}: {sum} ns, kernel {kernel_ms} ms"
-            );
+            if sum + kernel_ms * NS_PER_MS / share + 2 * NS_PER_MS < kernel_ms * NS_PER_MS {
+                timely = Err(told);
+            }
             assert!(sum < clock, "{service} {operation}: {sum} of {clock} ns");
             assert!(time.max >= time.percentile(50) && time.max <= time.sum, "{time:?}");
         }
@@ -58,6 +77,7 @@ fn every_request_is_counted_once_with_its_size_and_time() {
     assert_eq!(depth, Some(Reading::Level(1)));
     let errors = reading(&told["db"], "io_errors", &[&disk.name, "write"]);
     assert_eq!(errors, None, "nothing failed");
+    timely
 }
 
 #[test]

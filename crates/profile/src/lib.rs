@@ -1,0 +1,39 @@
+//! Profiles: read, merged, compared and shown.
+//!
+//! Bytes come in, bytes go out: nothing here opens a file, asks for the time or knows where a stack
+//! came from. What is collected, and what others have written, becomes a [`Profile`]; every picture
+//! and every table is made from one.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "places in tables of less than 2^32 entries, and figures that are rounded when shown"
+)]
+
+mod any;
+mod build;
+mod combine;
+mod error;
+pub mod folded;
+mod graph;
+mod measure;
+pub mod pprof;
+mod profile;
+mod prune;
+pub mod speedscope;
+mod svg;
+mod top;
+mod tree;
+
+pub use self::any::{Format, read};
+pub use self::build::Builder;
+pub use self::combine::{difference, merge};
+pub use self::error::Error;
+pub use self::measure::{label, percentage};
+pub use self::profile::{
+    Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
+    Profile, Sample, ValueType,
+};
+pub use self::svg::{Shape, SvgOptions, svg};
+pub use self::top::{TopOptions, top};
+pub use self::tree::Tree;

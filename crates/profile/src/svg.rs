@@ -1,0 +1,75 @@
+//! Flamegraphs as one file of SVG that can be searched and zoomed in any browser.
+
+use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
+
+use crate::error::Error;
+use crate::tree::Tree;
+
+/// Of the whole: what is narrower than a fraction of a pixel is not drawn.
+const SHARE_MIN: f64 = 0.0001;
+
+/// In which direction stacks grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// The thread's root at the bottom.
+    #[default]
+    Flame,
+    /// The thread's root at the top.
+    Icicle,
+}
+
+/// How a flamegraph is drawn.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SvgOptions {
+    /// Over it.
+    pub title: String,
+    /// Under the title; nothing where it is empty.
+    pub subtitle: String,
+    /// What the figures count: `samples`, `ns`, `bytes`.
+    pub unit: String,
+    /// In which direction stacks grow.
+    pub shape: Shape,
+    /// What to do where there is nothing to draw.
+    pub remedy: Option<&'static str>,
+}
+
+/// Draws it. A difference is drawn as wide as what is new, red where there is more of it than in what
+/// it is compared with, and blue where there is less.
+///
+/// # Errors
+///
+/// Where nothing weighs anything.
+pub fn svg(tree: &Tree, options: &SvgOptions) -> Result<Vec<u8>, Error> {
+    let total = tree.total();
+    if total == 0 {
+        return Err(Error::Empty { remedy: options.remedy });
+    }
+    let mut lines: Vec<String> = tree
+        .stacks((total as f64 * SHARE_MIN) as u64)
+        .iter()
+        .map(|stack| {
+            let frames = stack.frames.iter().map(|frame| String::from_utf8_lossy(frame));
+            // They divide frames for whoever draws.
+            let frames: Vec<String> = frames.map(|frame| frame.replace(';', ":")).collect();
+            let base = stack.base.map_or_else(String::new, |base| format!(" {base}"));
+            format!("{}{base} {}", frames.join(";"), stack.weight)
+        })
+        .collect();
+    lines.sort_unstable();
+    let mut drawn = Options::default();
+    drawn.title.clone_from(&options.title);
+    drawn.subtitle = Some(options.subtitle.clone()).filter(|subtitle| !subtitle.is_empty());
+    drawn.count_name.clone_from(&options.unit);
+    drawn.min_width = SHARE_MIN * 100.0;
+    drawn.text_truncate_direction = TextTruncateDirection::Right;
+    // The same profile is the same picture.
+    drawn.hash = true;
+    drawn.direction = match options.shape {
+        Shape::Flame => Direction::Straight,
+        Shape::Icicle => Direction::Inverted,
+    };
+    let mut file = Vec::new();
+    flamegraph::from_lines(&mut drawn, lines.iter().map(String::as_str), &mut file)
+        .map_err(Error::Draw)?;
+    Ok(file)
+}

@@ -68,6 +68,7 @@ fmt: ## Format the sources
 bench: setup build ## Measure what putting each fault in place and undoing it costs, and what watching costs
 	$(CARGO) build --release -p temblor-faults --example bench_faults --example bench_shape
 	$(CARGO) build --release -p temblor-runner --example bench_probes
-	@missed=0; for bench in bench_faults bench_shape; do \
+	$(CARGO) build --release -p temblor-profile --example bench_flamegraph
+	@missed=0; for bench in bench_faults bench_shape bench_flamegraph; do \
 		$(SUDO) $(TARGET_DIR)/release/examples/$$bench || missed=1; \
 	done; SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/bench-probes.sh || missed=1; exit $$missed

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Trace(Trace),
     /// Keep watching processes, and serve the figures to Prometheus
     Agent(Agent),
+    /// Show, compare and convert profiles: where time, memory and waiting go
+    Profile(crate::profile::args::Profile),
     /// Render the reports of recorded runs again, or sum them up
     Report(Report),
     /// Check experiment files without running anything

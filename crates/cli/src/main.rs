@@ -12,6 +12,7 @@ mod guardian;
 mod heal;
 mod inject;
 mod lab;
+mod profile;
 mod progress;
 mod report;
 mod run;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Inject(inject) => inject::inject(&inject),
         Command::Trace(trace) => trace::trace(&trace),
         Command::Agent(agent) => agent::agent(&agent),
+        Command::Profile(args) => profile::profile(&args),
         Command::Report(report) => report::report(&report),
         Command::Check(check) => experiments::check(&check),
         Command::Lab(lab) => lab::lab(lab.command),

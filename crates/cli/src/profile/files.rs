@@ -1,0 +1,86 @@
+//! Profiles from files, and into them.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use temblor_profile::{Error, Format, Profile, Tree};
+
+use crate::exit::{Exit, Failure};
+
+/// Of a file. What is larger is more than a profile's readers hold in memory.
+const BYTES_MAX: u64 = 512 << 20;
+/// What is looked at to tell what a file is.
+const LOOKED_AT: usize = 4096;
+const STANDARD_INPUT: &str = "-";
+
+/// The profile in a file, whatever its format.
+pub(super) fn read(path: &Path) -> Result<Profile, Failure> {
+    let bytes = bytes(path).with_context(|| shown(path)).map_err(Failure::input)?;
+    temblor_profile::read(&bytes).map_err(|error| of_input(path, error))
+}
+
+/// The stacks of a file that has them folded; nothing where it has not.
+pub(super) fn folded_tree(path: &Path) -> Result<Option<Tree>, Failure> {
+    if path == Path::new(STANDARD_INPUT) {
+        return Ok(None);
+    }
+    let open = || -> io::Result<Option<File>> {
+        let mut begin = Vec::new();
+        File::open(path)?.take(LOOKED_AT as u64).read_to_end(&mut begin)?;
+        let is_folded = Format::of(&begin) == Format::Folded;
+        is_folded.then(|| File::open(path)).transpose()
+    };
+    let file = open().with_context(|| shown(path)).map_err(Failure::input)?;
+    let tree = |file| Tree::read_folded(BufReader::with_capacity(1 << 20, file));
+    file.map(tree).transpose().map_err(|error| of_input(path, error))
+}
+
+fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new(STANDARD_INPUT) {
+        io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    }
+    anyhow::ensure!(
+        bytes.len() as u64 <= BYTES_MAX,
+        "it has more than the {} MiB that are read of a profile",
+        BYTES_MAX >> 20
+    );
+    Ok(bytes)
+}
+
+/// To a file, or to standard output, whose reader may hang up.
+pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<Exit, Failure> {
+    let Some(path) = path else {
+        let mut out = io::stdout().lock();
+        return match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::other(anyhow::Error::new(error).context("standard output")))
+            }
+            _ => Ok(Exit::Pass),
+        };
+    };
+    std::fs::write(path, bytes).with_context(|| shown(path)).map_err(Failure::other)?;
+    Ok(Exit::Pass)
+}
+
+/// What is wrong with the profile in a file.
+pub(super) fn of_input(path: &Path, error: Error) -> Failure {
+    Failure::input(anyhow::Error::new(error).context(shown(path)))
+}
+
+/// What a picture of it is called.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(|| shown(path), |name| name.to_string_lossy().into_owned())
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new(STANDARD_INPUT) {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}

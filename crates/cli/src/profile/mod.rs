@@ -1,0 +1,131 @@
+//! `temblor profile`: profiles that are in files.
+
+pub(crate) mod args;
+mod files;
+
+use temblor_profile::{
+    Profile, Shape, SvgOptions, TopOptions, Tree, difference, folded, merge, pprof, speedscope,
+    svg, top,
+};
+
+use self::args::{
+    Convert, Diff, Drawing, Format, Lines, Merge, Profile as Args, ProfileCommand, Source, Svg, Top,
+};
+use self::files::{name_of, of_input, read, write};
+use crate::exit::{Exit, Failure};
+use crate::terminal::say;
+
+/// Shows and changes profiles.
+pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        ProfileCommand::Top(top) => show_top(top),
+        ProfileCommand::Svg(svg) => draw(svg),
+        ProfileCommand::Diff(diff) => compare(diff),
+        ProfileCommand::Merge(merge) => add_up(merge),
+        ProfileCommand::Convert(convert) => rewrite(convert),
+    }
+}
+
+fn options(lines: &Lines, kind: Option<&str>) -> TopOptions {
+    let shown = if lines.all { TopOptions::all() } else { TopOptions::default() };
+    TopOptions { kind: kind.map(str::to_owned), count: lines.count, by_cum: lines.cum, ..shown }
+}
+
+fn show_top(args: &Top) -> Result<Exit, Failure> {
+    let Source { profile: path, kind } = &args.source;
+    let profile = read(path)?;
+    let wrong = |error| of_input(path, error);
+    let text = top(&profile, &options(&args.lines, kind.as_deref())).map_err(wrong)?;
+    let index = profile.type_index(kind.as_deref()).map_err(wrong)?;
+    if let Some(remedy) = profile.remedy_if_empty(index) {
+        say(&format!("{}: the profile is empty: {remedy}", path.display()));
+    }
+    write(None, text.as_bytes())
+}
+
+fn draw(args: &Svg) -> Result<Exit, Failure> {
+    let Source { profile: path, kind } = &args.source;
+    // Stacks that are folded already need not be held one by one.
+    let (tree, what) = match files::folded_tree(path)? {
+        Some(tree) => (tree, SvgOptions { unit: "samples".to_owned(), ..SvgOptions::default() }),
+        None => {
+            let profile = read(path)?;
+            let kind = kind.as_deref();
+            let tree = Tree::of(&profile, kind).map_err(|error| of_input(path, error))?;
+            (tree, described(&profile, kind).map_err(|error| of_input(path, error))?)
+        }
+    };
+    if tree.negative() > 0 {
+        say(&format!("{}: stacks of negative weight are not drawn", path.display()));
+    }
+    let what = titled(what, &args.drawing, || name_of(path));
+    let drawn = svg(&tree, &what).map_err(|error| of_input(path, error))?;
+    write(args.output.output.as_deref(), &drawn)
+}
+
+fn compare(args: &Diff) -> Result<Exit, Failure> {
+    let Source { profile: path, kind } = &args.new;
+    let (base, new) = (read(&args.base)?, read(path)?);
+    let kind = kind.as_deref();
+    let wrong = |error| of_input(path, error);
+    let written = if args.svg {
+        let tree = Tree::difference(&base, &new, kind).map_err(wrong)?;
+        let what = described(&new, kind).map_err(wrong)?;
+        let title = || format!("{} compared with {}", name_of(path), name_of(&args.base));
+        svg(&tree, &titled(what, &args.drawing, title)).map_err(wrong)?
+    } else {
+        let change = difference(&base, &new).map_err(wrong)?;
+        top(&change, &options(&args.lines, kind)).map_err(wrong)?.into_bytes()
+    };
+    write(args.output.output.as_deref(), &written)
+}
+
+fn add_up(args: &Merge) -> Result<Exit, Failure> {
+    let profiles: Vec<Profile> =
+        args.profiles.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+    let sum = merge(&profiles).map_err(Failure::input)?;
+    write(Some(&args.output), &pprof::write(&sum))
+}
+
+fn rewrite(args: &Convert) -> Result<Exit, Failure> {
+    let Source { profile: path, kind } = &args.source;
+    let profile = read(path)?;
+    let kind = kind.as_deref();
+    let wrong = |error| of_input(path, error);
+    let written = match args.format {
+        Format::Pprof => pprof::write(&profile),
+        Format::Folded => folded::write(&profile, kind).map_err(wrong)?.into_bytes(),
+        Format::Speedscope => speedscope::write(&profile, &name_of(path)).into_bytes(),
+        Format::Top => {
+            let all = TopOptions { kind: kind.map(str::to_owned), ..TopOptions::all() };
+            top(&profile, &all).map_err(wrong)?.into_bytes()
+        }
+        Format::Svg => {
+            let tree = Tree::of(&profile, kind).map_err(wrong)?;
+            let what =
+                SvgOptions { title: name_of(path), ..described(&profile, kind).map_err(wrong)? };
+            svg(&tree, &what).map_err(wrong)?
+        }
+    };
+    write(args.output.output.as_deref(), &written)
+}
+
+fn titled(what: SvgOptions, drawing: &Drawing, title: impl FnOnce() -> String) -> SvgOptions {
+    SvgOptions {
+        title: drawing.title.clone().unwrap_or_else(title),
+        shape: if drawing.icicle { Shape::Icicle } else { Shape::Flame },
+        ..what
+    }
+}
+
+/// What the picture's figures are.
+fn described(profile: &Profile, kind: Option<&str>) -> Result<SvgOptions, temblor_profile::Error> {
+    let index = profile.type_index(kind)?;
+    let of = &profile.types[index];
+    let unit = match of.unit.as_str() {
+        "count" | "" => of.kind.clone(),
+        unit => unit.to_owned(),
+    };
+    let remedy = profile.remedy_if_empty(index);
+    Ok(SvgOptions { subtitle: of.kind.clone(), unit, remedy, ..SvgOptions::default() })
+}

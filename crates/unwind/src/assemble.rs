@@ -9,19 +9,22 @@ use crate::{Cfa, Error, Frame, Missed, ROWS_MAX, Reason, Row, Rule, Saved, Table
 /// other follows at once.
 pub(crate) fn table(read: Read) -> Result<Table, Error> {
     let mut rows: Vec<Row> = Vec::with_capacity(read.rows.len());
+    let mut push = |row: Row| {
+        if rows.last().map(|last| last.rule) != Some(row.rule) {
+            rows.push(row);
+        }
+    };
     let mut end = None;
     for span in &read.spans {
         if let Some(end) = end.filter(|end| *end < span.addresses.start) {
-            rows.push(Row { address: end, rule: None });
+            push(Row { address: end, rule: None });
         }
-        for row in &read.rows[span.rows.clone()] {
-            if rows.last().is_none_or(|last| last.rule != row.rule) {
-                rows.push(*row);
-            }
-        }
+        read.rows[span.rows.clone()].iter().copied().for_each(&mut push);
         end = Some(span.addresses.end);
     }
-    rows.extend(end.map(|address| Row { address, rule: None }));
+    if let Some(end) = end {
+        push(Row { address: end, rule: None });
+    }
     if rows.len() > ROWS_MAX {
         return Err(Error::TooManyRows);
     }

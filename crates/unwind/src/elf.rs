@@ -39,6 +39,8 @@ pub(crate) struct Section<'data> {
     /// Where it is mapped: pointers in it are relative to themselves.
     pub(crate) address: u64,
     pub(crate) bytes: Cow<'data, [u8]>,
+    /// Nothing but a zero in it tells where it ends: what is behind that is something else.
+    pub(crate) ends_with_zero: bool,
 }
 
 /// A file for x86-64.
@@ -110,8 +112,8 @@ impl<'data> Elf<'data> {
         let Some(section) = self.section(b".zdebug_frame\0") else {
             return Ok(None);
         };
-        let Section { address, bytes } = self.contents(section)?;
-        Ok(Some(Section { address, bytes: decompress_gnu(&bytes)?.into() }))
+        let section = self.contents(section)?;
+        Ok(Some(Section { bytes: decompress_gnu(&section.bytes)?.into(), ..section }))
     }
 
     /// The name is compared where it stands: to look for the end of each would take a malicious
@@ -137,7 +139,7 @@ impl<'data> Elf<'data> {
                 decompress(format, compressed, header.ch_size.get(self.endian))?.into()
             }
         };
-        Ok(Section { address, bytes })
+        Ok(Section { address, bytes, ends_with_zero: false })
     }
 
     /// As a program finds it that is running, without sections: a segment points to it. It ends
@@ -158,7 +160,8 @@ impl<'data> Elf<'data> {
             let rest = size.checked_sub(within).filter(|rest| *rest > 0)?;
             slice(self.data, offset.checked_add(within)?, rest)
         });
-        Ok(Some(Section { address, bytes: bytes.ok_or(Unreadable)?.into() }))
+        let bytes = bytes.ok_or(Unreadable)?.into();
+        Ok(Some(Section { address, bytes, ends_with_zero: true }))
     }
 
     fn segments_of(&self, kind: u32) -> impl Iterator<Item = &'data ProgramHeader64<Endianness>> {

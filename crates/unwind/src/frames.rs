@@ -55,6 +55,20 @@ pub(crate) struct Read {
     pub(crate) missed: Missed,
 }
 
+impl Read {
+    /// Adds a row of the entry whose rows begin at `first`, if it says something new.
+    fn push(&mut self, first: usize, row: Row) -> Result<(), Error> {
+        if self.rows[first..].last().is_some_and(|last| last.rule == row.rule) {
+            return Ok(());
+        }
+        if self.rows.len() == ROWS_MAX {
+            return Err(Error::TooManyRows);
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
 /// Reads a file's sections, one after the other.
 pub(crate) struct Reader<'segments> {
     segments: &'segments [Segment],
@@ -99,7 +113,7 @@ impl<'segments> Reader<'segments> {
     }
 
     /// The entries' lengths lead from one to the next. Where one is malformed, the next may be
-    /// sound; and behind a zero, which should be the last, linkers have been seen to go on.
+    /// sound; and in a section, linkers have been seen to go on behind a zero, which should end it.
     fn read_section<'data, S>(
         &mut self,
         frames: &S,
@@ -119,6 +133,9 @@ impl<'segments> Reader<'segments> {
                 self.read.missed.sections += 1;
                 break;
             };
+            if section.ends_with_zero && section.bytes[offset..].starts_with(&[0; 4]) {
+                break;
+            }
             match program.entry(offset) {
                 Ok(Some(entry)) => self.read_entry(&program, &entry, known)?,
                 Ok(None) => {}
@@ -153,55 +170,50 @@ impl<'segments> Reader<'segments> {
             return Ok(());
         }
         let first = self.read.rows.len();
-        if self.run(program, entry, &addresses)? {
-            let rows = first..self.read.rows.len();
-            self.read.spans.push(Span { addresses, rows });
-        } else {
-            self.read.rows.truncate(first);
-            self.read.missed.malformed += 1;
+        self.run(program, entry, &addresses)?;
+        if self.read.rows.len() > first {
+            self.read.spans.push(Span { addresses, rows: first..self.read.rows.len() });
         }
         Ok(())
     }
 
-    /// Adds the rows of one entry. False: its program is malformed.
+    /// Adds the rows of one entry. Where its program is malformed, what it said before stays: so
+    /// do others read it, and assemblers have been seen to write such ends.
     fn run<'data, S>(
         &mut self,
         program: &Program<'_, 'data, S>,
         entry: &FrameDescriptionEntry<Slice<'data>>,
         addresses: &Range<u64>,
-    ) -> Result<bool, Error>
+    ) -> Result<(), Error>
     where
         S: UnwindSection<Slice<'data>>,
     {
-        let first = self.read.rows.len();
-        let Ok(mut rows) = entry.rows(program.frames, program.bases, &mut self.context) else {
-            return Ok(false);
-        };
-        loop {
-            let row = match rows.next_row() {
-                Ok(Some(row)) => row,
-                Ok(None) => return Ok(true),
-                Err(_) => return Ok(false),
-            };
-            let address = row.start_address();
-            if address >= addresses.end {
-                return Ok(true);
-            }
-            // Several programs say nothing before their first step.
-            if row.end_address() <= address {
-                continue;
-            }
-            let rule = translate(program.frames, entry.cie(), row);
-            let number = number(&mut self.numbers, &mut self.read.rules, rule)?;
-            let merged =
-                self.read.rows[first..].last().is_some_and(|last| last.rule == Some(number));
-            if !merged {
-                if self.read.rows.len() == ROWS_MAX {
-                    return Err(Error::TooManyRows);
+        let read = &mut self.read;
+        let first = read.rows.len();
+        let mut reached = addresses.start;
+        let mut rows = entry.rows(program.frames, program.bases, &mut self.context);
+        while reached < addresses.end {
+            let row = match rows.as_mut().map(|rows| rows.next_row()) {
+                Ok(Ok(Some(row))) => row,
+                Ok(Ok(None)) => break,
+                Ok(Err(_)) | Err(_) => {
+                    read.missed.malformed += 1;
+                    if read.rows.len() > first {
+                        read.push(first, Row { address: reached, rule: None })?;
+                    }
+                    break;
                 }
-                self.read.rows.push(Row { address, rule: Some(number) });
+            };
+            // Several steps may be of no length.
+            let address = reached;
+            reached = reached.max(row.end_address());
+            if address < reached {
+                let rule = translate(program.frames, entry.cie(), row);
+                let rule = Some(number(&mut self.numbers, &mut read.rules, rule)?);
+                read.push(first, Row { address, rule })?;
             }
         }
+        Ok(())
     }
 
     /// Sorts the spans. Of two that overlap, the one that begins first stays, and of two that

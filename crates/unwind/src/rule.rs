@@ -78,8 +78,14 @@ pub enum Saved {
     Unchanged,
     /// Saved at the CFA and this.
     AtCfa(i32),
-    /// Saved at the called function's rbp and this, as gcc has it where it realigns the stack.
-    AtFramePointer(i32),
+    /// Saved at a register of the called function and an offset: at rbp where gcc realigns the
+    /// stack, at rsp in some code written by hand.
+    At {
+        /// The register.
+        base: Base,
+        /// The offset in bytes.
+        offset: i32,
+    },
     /// It cannot be told. The walk may go on as long as no rule wants it.
     Unsupported,
 }
@@ -95,6 +101,8 @@ pub enum Reason {
     SignalFrame,
     /// The return address is not saved at the CFA and an offset.
     ReturnAddress,
+    /// The caller's stack pointer is not the CFA, as where another context is switched to.
+    StackPointer,
     /// An offset of 2 GiB or more.
     FarOffset,
 }

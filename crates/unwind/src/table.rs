@@ -16,7 +16,7 @@ pub struct Table {
     /// Sorted by address, each address once, no two neighbours with the same rule. The last has
     /// no rule.
     pub rows: Vec<Row>,
-    /// Each rule once, in the order of the rows that name them.
+    /// Each rule once.
     pub rules: Vec<Rule>,
     /// What the table does not tell.
     pub missed: Missed,
@@ -40,7 +40,7 @@ pub struct Missed {
     pub rows_innermost_only: u32,
     /// Rows that do not tell the caller's rbp: [`crate::Saved::Unsupported`].
     pub rows_without_frame_pointer: u32,
-    /// Entries (FDEs) that are malformed, or belong to one (a CIE) that is.
+    /// Entries (FDEs) that are malformed, if only at their end, or belong to one (a CIE) that is.
     pub malformed: u32,
     /// Entries for addresses that no executable segment has. Linkers leave them for functions that
     /// they removed.

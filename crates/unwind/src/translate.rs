@@ -42,16 +42,24 @@ where
         match self.row.register(self.shared.return_address_register()) {
             // No caller can be returned to.
             None | Some(RegisterRule::Undefined) => Rule::Root,
-            Some(RegisterRule::Offset(offset)) => match (self.cfa(), i32::try_from(offset)) {
-                (Ok(cfa), Ok(return_address)) => {
-                    Rule::Frame(Frame { cfa, frame_pointer: self.frame_pointer(), return_address })
-                }
-                (Err(reason), _) => Rule::Unsupported(reason),
-                (_, Err(_)) => Rule::Unsupported(Reason::FarOffset),
-            },
+            Some(RegisterRule::Offset(offset)) => {
+                self.frame(offset).map_or_else(Rule::Unsupported, Rule::Frame)
+            }
             _ if self.shared.is_signal_trampoline() => self.signal(),
             Some(_) => Rule::Unsupported(Reason::ReturnAddress),
         }
+    }
+
+    fn frame(&self, return_address: i64) -> Result<Frame, Reason> {
+        match self.row.register(X86_64::RSP) {
+            None | Some(RegisterRule::ValOffset(0)) => {}
+            Some(_) => return Err(Reason::StackPointer),
+        }
+        Ok(Frame {
+            cfa: self.cfa()?,
+            frame_pointer: self.frame_pointer(),
+            return_address: i32::try_from(return_address).map_err(|_| Reason::FarOffset)?,
+        })
     }
 
     fn cfa(&self) -> Result<Cfa, Reason> {
@@ -80,11 +88,10 @@ where
             // By convention, a function that does not speak of it does not touch it.
             None | Some(RegisterRule::SameValue) => Some(Saved::Unchanged),
             Some(RegisterRule::Offset(offset)) => i32::try_from(offset).ok().map(Saved::AtCfa),
-            Some(RegisterRule::Expression(expression)) => match self.address(&expression) {
-                Some((Base::FramePointer, offset)) => Some(Saved::AtFramePointer(offset)),
-                _ => None,
-            },
-            _ => None,
+            Some(RegisterRule::Expression(expression)) => {
+                self.address(&expression).map(|(base, offset)| Saved::At { base, offset })
+            }
+            Some(_) => None,
         };
         saved.unwrap_or(Saved::Unsupported)
     }

@@ -11,6 +11,8 @@ use std::ops::Range;
 const PROGRAM_HEADERS_MAX: u64 = 1 << 11;
 /// Objects with a section for each function have some ten thousand; programs have forty.
 const SECTIONS_MAX: u64 = 1 << 17;
+/// A file says itself how large an entry is.
+const TABLE_BYTES_MAX: usize = 8 << 20;
 const NOTES_BYTES_MAX: u64 = 1 << 16;
 /// SHA-1 has 20 bytes; linkers let one choose up to this.
 const BUILD_ID_BYTES_MAX: usize = 64;
@@ -131,6 +133,9 @@ impl<R: Fn(u64, usize) -> Option<Vec<u8>>> Reader<R> {
             return None;
         }
         let length = size.checked_mul(usize::try_from(count).ok()?)?;
+        if length > TABLE_BYTES_MAX {
+            return None;
+        }
         Some(self.bytes(start, length)?.chunks(size).map(<[u8]>::to_vec).collect())
     }
 

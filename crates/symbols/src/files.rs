@@ -2,15 +2,14 @@
 //! can be looked up when the process has ended and the file has been deleted.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::elf::{BuildId, Image};
+use crate::held::{Contents, Held, Unopened};
 use crate::maps::{Backing, Inode, Mapping, Maps};
 use crate::open;
 use crate::space::{Behind, Space, Unknown};
@@ -24,122 +23,15 @@ const VDSO_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(u32);
 
-/// Why a file has no names to give.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Unopened {
-    /// As many are open as may be.
-    #[error("no more than {open_max} files are held open at a time")]
-    Full {
-        /// The bound.
-        open_max: usize,
-    },
-    /// The process ended, or took the file out of its memory, before it could be opened.
-    #[error("the process had ended, or had it mapped no more")]
-    Gone,
-    /// The path leads to another file by now, and without root there is no other way.
-    #[error(
-        "another file has its path by now, and /proc/PID/map_files, which has the right one, \
-         is for root only"
-    )]
-    Replaced,
-    /// It was deleted, and without root there is no other way.
-    #[error("it was deleted, and /proc/PID/map_files, which still has it, is for root only")]
-    Deleted,
-    /// It is something else.
-    #[error("not an ELF file of this machine's byte order")]
-    NotElf,
-    /// The system refused.
-    #[error("could not open it")]
-    System(#[source] Arc<io::Error>),
-}
-
-impl From<io::Error> for Unopened {
-    fn from(error: io::Error) -> Self {
-        Self::System(Arc::new(error))
-    }
-}
-
-/// A file that was behind an address.
-#[derive(Debug)]
-pub struct Held {
-    path: PathBuf,
-    is_deleted: bool,
-    contents: Result<Contents, Unopened>,
-}
-
-impl Held {
-    /// Its path as the process had it, for showing: `[vdso]` for the kernel's own library.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the path led to it no more when it was seen first.
-    #[must_use]
-    pub fn is_deleted(&self) -> bool {
-        self.is_deleted
-    }
-
-    /// What its linker called it, where it is open and says so.
-    #[must_use]
-    pub fn build_id(&self) -> Option<&BuildId> {
-        self.contents.as_ref().ok()?.image.build_id.as_ref()
-    }
-
-    /// Why it is not open.
-    #[must_use]
-    pub fn why_unopened(&self) -> Option<&Unopened> {
-        self.contents.as_ref().err()
-    }
-
-    pub(crate) fn contents(&self) -> Result<&Contents, &Unopened> {
-        self.contents.as_ref()
-    }
-}
-
-/// An open ELF file.
-#[derive(Debug)]
-pub(crate) struct Contents {
-    pub(crate) file: File,
-    pub(crate) image: Image,
-    stamp: Stamp,
-}
-
-impl Contents {
-    pub(crate) fn new(file: File) -> Result<Self, Unopened> {
-        let stamp = Stamp::of(&file.metadata()?);
-        let image = read_image(&file).ok_or(Unopened::NotElf)?;
-        Ok(Self { file, image, stamp })
-    }
-
-    /// Whether it still holds what it held when it was opened: a file can be written over in
-    /// place, unless somebody executes it as a program.
-    pub(crate) fn is_unchanged(&self) -> bool {
-        self.file.metadata().is_ok_and(|now| Stamp::of(&now) == self.stamp)
-            || self.image.build_id.is_some()
-                && read_image(&self.file).is_some_and(|now| now == self.image)
-    }
-}
-
-fn read_image(file: &File) -> Option<Image> {
-    Image::parse(|offset, length| {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).ok()?;
-        Some(bytes)
-    })
-}
-
-/// What changes when a file is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self { bytes: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
-    }
+/// What a file is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// As `stat` numbers it: no two files have the same at a time.
+    Stat { device: u64, inode: u64 },
+    /// As `maps` shows it, for whoever may not ask more, and for a process that has ended
+    /// meanwhile. All volumes of a btrfs have one device there and count their inodes each for
+    /// itself, so that the numbers alone would be too little.
+    Shown { inode: Inode, path: PathBuf },
 }
 
 /// The files that processes were seen with, each opened once.
@@ -149,7 +41,7 @@ impl Stamp {
 #[derive(Debug)]
 pub struct Files {
     held: Vec<Held>,
-    by_inode: HashMap<Inode, FileId>,
+    known: HashMap<Key, FileId>,
     /// 64-bit and 32-bit processes have different ones, and one can be changed in memory.
     vdsos: Vec<(Vec<u8>, FileId)>,
     open: usize,
@@ -164,7 +56,7 @@ impl Files {
     pub fn new(open_max: usize) -> Self {
         Self {
             held: Vec::new(),
-            by_inode: HashMap::new(),
+            known: HashMap::new(),
             vdsos: Vec::new(),
             open: 0,
             open_max,
@@ -211,12 +103,14 @@ impl Files {
     fn behind(&mut self, pid: u32, mapping: &Mapping) -> Behind {
         match &mapping.backing {
             Backing::File { inode, path, is_deleted } => {
-                self.file(pid, mapping, *inode, path, *is_deleted)
+                let file = Shown { inode: *inode, path, is_deleted: *is_deleted };
+                self.file(pid, mapping, file)
             }
             // A program can be run from such memory; otherwise it is code that was made.
             Backing::Memfd { inode, name } => {
                 let path = PathBuf::from(format!("memfd:{name}"));
-                match self.file(pid, mapping, *inode, &path, true) {
+                let file = Shown { inode: *inode, path: &path, is_deleted: true };
+                match self.file(pid, mapping, file) {
                     Behind::File(id) if self.is_elf(id) => Behind::File(id),
                     _ => Behind::Jit,
                 }
@@ -232,35 +126,42 @@ impl Files {
         self.get(id).is_some_and(|held| held.contents.is_ok())
     }
 
-    fn file(
-        &mut self,
-        pid: u32,
-        mapping: &Mapping,
-        inode: Inode,
-        path: &Path,
-        is_deleted: bool,
-    ) -> Behind {
-        if let Some(id) = self.by_inode.get(&inode).copied()
-            && let Some(held) = self.get(id)
-        {
-            match &held.contents {
-                Ok(contents) if contents.is_unchanged() => return Behind::File(id),
-                Err(Unopened::NotElf) => return Behind::File(id),
-                // Written over in place: what it held before has its own id, and no names.
-                Ok(_) => {}
-                // Another process, or this one a moment later, may have what the first had not.
-                Err(_) => {
-                    if let Ok(contents) = self.contents(pid, mapping, inode, path, is_deleted) {
-                        self.put(id, contents);
-                    }
+    fn file(&mut self, pid: u32, mapping: &Mapping, file: Shown<'_>) -> Behind {
+        let shown = Key::Shown { inode: file.inode, path: file.path.to_owned() };
+        let key = std::fs::metadata(by_range(pid, mapping)).map_or_else(
+            |_| shown.clone(),
+            |stat| Key::Stat { device: stat.dev(), inode: stat.ino() },
+        );
+        let known = self.known.get(&key).copied().and_then(|id| Some((id, self.get(id)?)));
+        let (earlier, may_be_opened) = match known {
+            Some((id, Held { contents: Ok(contents), .. })) if contents.is_unchanged() => {
+                return Behind::File(id);
+            }
+            // Written over in place: what it held before has its own id, and no names.
+            None | Some((_, Held { contents: Ok(_), .. })) => (None, false),
+            // What is not open may have left its number to another file.
+            Some((id, held)) => {
+                let is_elf = !matches!(held.contents, Err(Unopened::NotElf));
+                (Some(id), is_elf && held.path == file.path)
+            }
+        };
+        let contents = self.contents(pid, mapping, file);
+        if let Some(id) = earlier {
+            match contents {
+                // Another process, or this one a moment later, has what the first had not.
+                Ok(contents) if may_be_opened => {
+                    self.put(id, contents);
                     return Behind::File(id);
                 }
+                Ok(_) => {}
+                Err(_) => return Behind::File(id),
             }
         }
-        let contents = self.contents(pid, mapping, inode, path, is_deleted);
-        match self.add(Held { path: path.to_owned(), is_deleted, contents }) {
+        let held = Held { path: file.path.to_owned(), is_deleted: file.is_deleted, contents };
+        match self.add(held) {
             Some(id) => {
-                self.by_inode.insert(inode, id);
+                self.known.insert(key, id);
+                self.known.insert(shown, id);
                 Behind::File(id)
             }
             None => Behind::Unknown(Unknown::TooManyFiles),
@@ -271,31 +172,27 @@ impl Files {
         &mut self,
         pid: u32,
         mapping: &Mapping,
-        inode: Inode,
-        path: &Path,
-        is_deleted: bool,
+        file: Shown<'_>,
     ) -> Result<Contents, Unopened> {
         self.room()?;
-        let range = &mapping.addresses;
-        let by_range = format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end);
-        let file = match open::regular(by_range.as_ref()) {
-            Ok(file) => file,
-            Err(error) if is_deleted && error.kind() == io::ErrorKind::NotFound => {
+        let opened = match open::regular(by_range(pid, mapping).as_ref()) {
+            Ok(opened) => opened,
+            Err(error) if file.is_deleted && error.kind() == io::ErrorKind::NotFound => {
                 return Err(Unopened::Gone);
             }
-            Err(_) if is_deleted => return Err(Unopened::Deleted),
+            Err(_) if file.is_deleted => return Err(Unopened::Deleted),
             Err(_) => {
-                let file = open::in_root(pid, path).map_err(|error| match error.kind() {
+                let opened = open::in_root(pid, file.path).map_err(|error| match error.kind() {
                     io::ErrorKind::NotFound => Unopened::Gone,
                     _ => error.into(),
                 })?;
-                if file.metadata()?.ino() != inode.number {
+                if opened.metadata()?.ino() != file.inode.number {
                     return Err(Unopened::Replaced);
                 }
-                file
+                opened
             }
         };
-        Contents::new(file)
+        Contents::new(opened)
     }
 
     /// The kernel's library is in no file: it is copied out of the process.
@@ -355,6 +252,20 @@ impl Files {
             self.open += 1;
         }
     }
+}
+
+/// A file as `maps` shows it.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    inode: Inode,
+    path: &'a Path,
+    is_deleted: bool,
+}
+
+/// The link of the kernel's to what is mapped, whatever path it had.
+fn by_range(pid: u32, mapping: &Mapping) -> String {
+    let range = &mapping.addresses;
+    format!("/proc/{pid}/map_files/{:x}-{:x}", range.start, range.end)
 }
 
 fn read_vdso(pid: u32, mapping: &Mapping) -> io::Result<Vec<u8>> {

@@ -10,6 +10,7 @@
 
 mod elf;
 mod files;
+mod held;
 mod maps;
 mod names;
 mod open;
@@ -19,8 +20,10 @@ mod space;
 mod symbolizer;
 
 pub use elf::BuildId;
-pub use files::{FileId, Files, Held, Unopened};
+pub use files::{FileId, Files};
+pub use held::{Held, Unopened};
 pub use maps::{Backing, Inode, Mapping, Maps};
+pub use names::demangle;
 pub use perf_map::PerfMap;
 pub use space::{Place, Space, Unknown};
 pub use symbolizer::{Frame, Symbolizer, Symbols};

@@ -6,7 +6,8 @@ const NAME_BYTES_MAX: usize = 1 << 12;
 
 /// The name for people: C++ and Rust, in both of its manglings, are undone; any other is what it
 /// is. Rust's hash at the end is left out, as it says nothing to a reader.
-pub(crate) fn demangle(name: &str) -> String {
+#[must_use]
+pub fn demangle(name: &str) -> String {
     if !is_mangled(name) {
         return shorten(name, NAME_BYTES_MAX).to_owned();
     }

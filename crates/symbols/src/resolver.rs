@@ -15,7 +15,7 @@ use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized};
 use blazesym::{ErrorKind, MaybeDefault};
 
 use crate::elf::{BuildId, Image};
-use crate::files::Contents;
+use crate::held::Contents;
 use crate::names::is_mangled;
 use crate::open;
 
@@ -46,6 +46,8 @@ pub(crate) struct Resolver {
     sources: Vec<Elf>,
     /// What was wrong with one of them.
     pub(crate) trouble: Option<String>,
+    /// How large its files are.
+    pub(crate) bytes: u64,
     /// Keeps the path that a source has through its descriptor.
     _debug: Option<File>,
 }
@@ -59,6 +61,7 @@ impl Resolver {
             blazesym: symbolizer(debug_dirs),
             sources: Vec::new(),
             trouble: None,
+            bytes: size(&contents.file),
             _debug: None,
         };
         match debug {
@@ -66,6 +69,7 @@ impl Resolver {
                 let path = PathBuf::from(open::by_descriptor(&file));
                 resolver.add(&path, &image);
                 resolver.sources.push(plain(&own));
+                resolver.bytes = resolver.bytes.saturating_add(size(&file));
                 resolver._debug = Some(file);
             }
             None => resolver.add(&own, &contents.image),
@@ -174,6 +178,10 @@ fn symbolizer(debug_dirs: &[PathBuf]) -> blazesym::symbolize::Symbolizer {
         .enable_demangling(false)
         .set_debug_dirs(Some(debug_dirs))
         .build()
+}
+
+fn size(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.len())
 }
 
 fn plain(path: &Path) -> Elf {

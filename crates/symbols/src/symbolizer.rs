@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::files::{Contents, FileId, Files};
+use crate::files::{FileId, Files};
+use crate::held::Contents;
 use crate::names::{demangle, shorten};
 use crate::resolver::{Found, KernelResolver, Looked, Resolver};
 
-/// What is known of a file while names are looked up in it can be as large as its debug
-/// information; a file whose turn comes again is read again.
-const RESOLVERS_MAX: usize = 4;
+/// What is known of a file while names are looked up in it grows with its debug information, to
+/// about its size. Files whose names were wanted last stay read, up to so many bytes of them; the
+/// very last one always does.
+const RESOLVERS_BYTES_MAX: u64 = 256 << 20;
+const RESOLVERS_MAX: usize = 16;
 /// A place takes some hundred bytes and its frames; past that it is begun anew.
 const KNOWN_MAX: usize = 1 << 18;
 const SYSTEM_NAME_BYTES_MAX: usize = 1 << 12;
@@ -95,7 +98,7 @@ impl Symbolizer {
         self.forget_for(offsets.len());
         let unknown = self.unknown(Origin::File(file), offsets);
         if !unknown.is_empty() {
-            let looked = match files.get(file).map(crate::Held::contents) {
+            let looked = match files.get(file).map(|held| &held.contents) {
                 Some(Ok(contents)) if contents.is_unchanged() => {
                     self.look_up(file, contents, &unknown)
                 }
@@ -164,10 +167,14 @@ impl Symbolizer {
         if let Some(trouble) = &resolver.trouble {
             self.troubles.insert(file, shorten(trouble, SYSTEM_NAME_BYTES_MAX).into());
         }
-        if self.resolvers.len() >= RESOLVERS_MAX {
+        self.resolvers.push_back((file, resolver));
+        while self.resolvers.len() > 1
+            && (self.resolvers.len() > RESOLVERS_MAX
+                || self.resolvers.iter().map(|(_, other)| other.bytes).sum::<u64>()
+                    > RESOLVERS_BYTES_MAX)
+        {
             self.resolvers.pop_front();
         }
-        self.resolvers.push_back((file, resolver));
         let nowhere = || Err("the file is not loaded into memory there".to_owned());
         addresses
             .into_iter()

@@ -24,6 +24,12 @@ use crate::open;
 /// same; zlib can make a thousand bytes of one.
 const DECOMPRESSED_BYTES_MAX: u64 = 4 << 30;
 
+/// The largest ones have a tenth of it.
+const KERNEL_FUNCTION_BYTES_MAX: u64 = 1 << 20;
+
+const NO_SYMBOLS: &str = "it has no symbols";
+const NO_SYMBOL: &str = "no symbol is there";
+
 /// One function at an address, as the file has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -165,9 +171,33 @@ impl KernelResolver {
             _non_exhaustive: (),
         };
         match ask(&self.blazesym, &kernel.into(), Input::AbsAddr(addresses)) {
-            Ok(answers) => answers,
+            Ok(answers) => {
+                let both = addresses.iter().zip(answers);
+                both.map(|(address, answer)| of_kernel(*address, answer)).collect()
+            }
             Err(why) => vec![Err(why); addresses.len()],
         }
+    }
+}
+
+/// `/proc/kallsyms` has no sizes: whatever follows the last function of the kernel or of a module,
+/// however far, would be taken for that function.
+fn of_kernel(address: u64, answer: Looked) -> Looked {
+    match answer {
+        Err(why) if why == NO_SYMBOLS => {
+            Err("/proc/kallsyms has no addresses: they are for root only (kernel.kptr_restrict)"
+                .into())
+        }
+        Ok(found)
+            if found.iter().any(|found| {
+                found
+                    .start
+                    .is_some_and(|start| address.saturating_sub(start) > KERNEL_FUNCTION_BYTES_MAX)
+            }) =>
+        {
+            Err(NO_SYMBOL.into())
+        }
+        other => other,
     }
 }
 
@@ -226,8 +256,8 @@ fn words(error: &blazesym::Error) -> String {
 fn looked(answer: Symbolized<'_>) -> Looked {
     match answer {
         Symbolized::Sym(sym) => Ok(frames(sym)),
-        Symbolized::Unknown(Reason::MissingSyms) => Err("it has no symbols".into()),
-        Symbolized::Unknown(Reason::UnknownAddr) => Err("no symbol is there".into()),
+        Symbolized::Unknown(Reason::MissingSyms) => Err(NO_SYMBOLS.into()),
+        Symbolized::Unknown(Reason::UnknownAddr) => Err(NO_SYMBOL.into()),
         Symbolized::Unknown(other) => Err(other.to_string()),
     }
 }

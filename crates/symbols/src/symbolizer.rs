@@ -1,6 +1,7 @@
 //! Names for places in files and for addresses of the kernel, each looked up once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,7 +104,7 @@ impl Symbolizer {
                     self.look_up(file, contents, &unknown)
                 }
                 Some(Ok(_)) => all(&unknown, "it was written over since it was opened"),
-                Some(Err(why)) => all(&unknown, &why.to_string()),
+                Some(Err(why)) => all(&unknown, &chain(why)),
                 None => all(&unknown, "it is not among these files"),
             };
             self.learn(Origin::File(file), &unknown, looked);
@@ -120,8 +121,6 @@ impl Symbolizer {
             let kernel = self.kernel.get_or_insert_with(KernelResolver::new);
             let mut looked = kernel.look_up(&unknown);
             for (looked, address) in looked.iter_mut().zip(&unknown) {
-                // The last symbol would be taken for all that follows, and the first module's for
-                // addresses of processes.
                 if !is_of_kernel(*address) {
                     *looked = Err("no address of the kernel's".into());
                 }
@@ -227,6 +226,12 @@ impl Symbolizer {
 /// Kernels of 64 bits have the upper half of all addresses.
 fn is_of_kernel(address: u64) -> bool {
     address >> 63 == 1
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn all(places: &[u64], why: &str) -> Vec<Looked> {

@@ -15,8 +15,8 @@ fn main() {
     println!("cargo:rerun-if-changed={}", source.join("include").display());
     let clang = clang();
     for probe in [
-        "block", "edges", "floor", "memory", "process", "reader", "roster", "sched", "syscall",
-        "tcp",
+        "block", "cpu", "edges", "floor", "memory", "process", "reader", "roster", "sched",
+        "syscall", "tcp",
     ] {
         build(probe, &clang, &source, &out);
     }

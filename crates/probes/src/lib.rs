@@ -10,6 +10,7 @@
 
 pub mod block;
 mod budget;
+pub mod cpu;
 pub mod edges;
 mod error;
 mod floor;
@@ -47,6 +48,7 @@ pub fn capabilities() -> Vec<Capability> {
     all.extend(memory::capabilities());
     all.extend(block::capabilities());
     all.extend(syscall::capabilities());
+    all.extend(cpu::capabilities());
     all
 }
 

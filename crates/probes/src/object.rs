@@ -4,8 +4,8 @@ use std::io::Read as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::{
-    ErrorKind, Iter, Link, Map, MapCore, MapFlags, Object, ObjectBuilder, OpenMapMut, Program,
-    ProgramMut,
+    ErrorKind, Iter, Link, Map, MapCore, MapFlags, MapHandle, Object, ObjectBuilder, OpenMapMut,
+    Program, ProgramMut,
 };
 use temblor_event::ProbeCost;
 
@@ -172,6 +172,19 @@ impl Loaded {
         self.map(map)?
             .update(as_bytes(key), as_bytes(value), MapFlags::ANY)
             .map_err(|source| Error::kernel(format!("put an entry into {map}"), source))
+    }
+
+    /// Puts a map into a map of maps.
+    pub(crate) fn put_map<K: Plain>(
+        &self,
+        map: &'static str,
+        key: &K,
+        inner: &MapHandle,
+    ) -> Result<(), Error> {
+        let fd = inner.as_fd().as_raw_fd().to_ne_bytes();
+        self.map(map)?
+            .update(as_bytes(key), &fd, MapFlags::ANY)
+            .map_err(|source| Error::kernel(format!("put a map into {map}"), source))
     }
 
     /// Takes an entry out of a map, if it is there.

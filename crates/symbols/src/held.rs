@@ -6,6 +6,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use memmap2::Mmap;
+
 use crate::elf::{BuildId, Image};
 
 /// Why a file has no names to give.
@@ -74,6 +76,18 @@ impl Held {
     #[must_use]
     pub fn why_unopened(&self) -> Option<&Unopened> {
         self.contents.as_ref().err()
+    }
+
+    /// All of it, mapped into memory. As with looking names up, a file that is cut short meanwhile
+    /// ends us.
+    ///
+    /// # Errors
+    /// It is not open, or cannot be mapped.
+    pub fn map(&self) -> Result<Mmap, Unopened> {
+        let contents = self.contents.as_ref().map_err(Clone::clone)?;
+        // SAFETY: it is only read; what others write to it meanwhile shows as other bytes, which
+        // every reader of it has to expect of a file.
+        Ok(unsafe { Mmap::map(&contents.file)? })
     }
 }
 

@@ -38,6 +38,7 @@ enum {
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
@@ -48,7 +49,9 @@ enum {
 enum {
 	BPF_F_NO_PREALLOC = 1,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_F_INNER_MAP = 1 << 12,
 	BPF_RB_NO_WAKEUP = 1,
+	BPF_RB_FORCE_WAKEUP = 2,
 };
 enum {
 	AF_INET = 2,
@@ -119,6 +122,21 @@ struct __sk_buff {
 	__u32 wire_len;
 	__u32 gso_segs;
 	struct bpf_sock *sk;
+};
+
+/* What a program on a performance event is given, on x86-64: the registers of whatever the event came
+ * upon. An interface, too. */
+struct bpf_perf_event_data {
+	__u64 before_bp[4];
+	__u64 bp;
+	__u64 before_ip[11];
+	__u64 ip;
+	__u64 cs;
+	__u64 flags;
+	__u64 sp;
+	__u64 ss;
+	__u64 sample_period;
+	__u64 addr;
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -292,6 +310,7 @@ struct percpu_counter {
 
 struct mm_struct {
 	struct task_struct *owner;
+	unsigned long start_stack;
 	/* Pages by what they are: see enum memory_pages. */
 	struct percpu_counter rss_stat[4];
 };
@@ -362,6 +381,14 @@ struct pt_regs;
 struct pt_regs___x86 {
 	unsigned long di;
 	unsigned long orig_ax;
+};
+
+/* Of x86, where its stack is walked. */
+struct pt_regs___registers {
+	unsigned long ip;
+	unsigned long sp;
+	unsigned long bp;
+	unsigned long cs;
 };
 
 struct pt_regs___arm64 {

@@ -7,18 +7,16 @@
  * that they have there. */
 const volatile __u32 pid_level = 0;
 
-/* The process's number in the reader's pid namespace; 0 where it has none there. */
-static __always_inline __u32 pid_here(struct task_struct *task)
+/* The thread's number in the reader's pid namespace; 0 where it has none there. */
+static __always_inline __u32 thread_here(struct task_struct *task)
 {
-	struct task_struct *leader;
 	struct pid *pid;
 	__u32 number = 0;
 	char *at;
 
 	if (!pid_level)
-		return BPF_CORE_READ(task, tgid);
-	leader = BPF_CORE_READ(task, group_leader);
-	pid = BPF_CORE_READ(leader, thread_pid);
+		return BPF_CORE_READ(task, pid);
+	pid = BPF_CORE_READ(task, thread_pid);
 	if (!pid || BPF_CORE_READ(pid, level) < pid_level)
 		return 0;
 	/* By hand: the loader can move a constant index only. */
@@ -26,6 +24,14 @@ static __always_inline __u32 pid_here(struct task_struct *task)
 	     pid_level * bpf_core_type_size(struct upid);
 	bpf_probe_read_kernel(&number, sizeof(number), at);
 	return number;
+}
+
+/* The process's number in the reader's pid namespace; 0 where it has none there. */
+static __always_inline __u32 pid_here(struct task_struct *task)
+{
+	if (!pid_level)
+		return BPF_CORE_READ(task, tgid);
+	return thread_here(BPF_CORE_READ(task, group_leader));
 }
 
 #endif

@@ -1,0 +1,143 @@
+//! How the kernel half is told of the frames on a stack: files' tables, and where they lie in
+//! processes.
+
+use std::collections::HashMap;
+
+use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType, libbpf_sys};
+use temblor_unwind::{Rule, Table};
+
+use super::generated::types::{
+    unwind_mapping, unwind_mapping_kind, unwind_process, unwind_row, unwind_rule,
+};
+use super::kernel_table::{KernelTable, rule_as_told};
+use crate::Error;
+use crate::object::Loaded;
+use crate::plain::{Plain, as_bytes};
+
+/// As `unwind.bpf.h` has them.
+const TABLES_MAX: u32 = 4096;
+const RULES_MAX: usize = 16384;
+/// As `unwind.h` has it.
+pub(super) const MAPPINGS_MAX: usize = 512;
+
+/// A file's table in the kernel's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TableId(u32);
+
+/// Where a part of a process' memory lies that has code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeMapping {
+    /// Its first address.
+    pub begin: u64,
+    /// The first address after it.
+    pub end: u64,
+    /// How frames are found there.
+    pub frames: Frames,
+}
+
+/// How the frames of code are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// In a file's table.
+    Table {
+        /// The file's.
+        table: TableId,
+        /// What is to be taken from an address (wrapping) to have it as the file counts them.
+        bias: u64,
+    },
+    /// By frame pointers: it has no table, as code that is made at run time.
+    Pointers,
+}
+
+/// The tables that the kernel half has.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// Where each table's places are counted from.
+    bases: Vec<u64>,
+    rules: HashMap<Rule, u16>,
+    /// The first is for what nothing is known of.
+    rules_next: u16,
+}
+
+impl Tables {
+    pub(super) fn new() -> Self {
+        Self { bases: Vec::new(), rules: HashMap::new(), rules_next: 1 }
+    }
+
+    /// Hands a file's table to the kernel half. None: there is nothing in it, or no room for it.
+    pub(super) fn add(&mut self, loaded: &Loaded, table: &Table) -> Result<Option<TableId>, Error> {
+        let numbers: Vec<u16> =
+            table.rules.iter().map(|rule| self.number(loaded, *rule)).collect::<Result<_, _>>()?;
+        let id = self.bases.len() as u32;
+        let Some(told) = KernelTable::of(table, &numbers).filter(|_| id < TABLES_MAX) else {
+            return Ok(None);
+        };
+        put_inner(loaded, "pages", id, &told.pages)?;
+        put_inner(loaded, "rows", id, &told.rows_as_told())?;
+        self.bases.push(told.base);
+        Ok(Some(TableId(id)))
+    }
+
+    /// The kernel's number of a rule. Those for which there is no room have that of no rule.
+    fn number(&mut self, loaded: &Loaded, rule: Rule) -> Result<u16, Error> {
+        if let Some(number) = self.rules.get(&rule) {
+            return Ok(*number);
+        }
+        if usize::from(self.rules_next) >= RULES_MAX {
+            return Ok(0);
+        }
+        let number = self.rules_next;
+        self.rules_next += 1;
+        loaded.put::<u32, unwind_rule>("rules", &u32::from(number), &rule_as_told(rule))?;
+        self.rules.insert(rule, number);
+        Ok(number)
+    }
+
+    /// What the kernel half is told of a process. Those of its mappings that there is no room for
+    /// are left out, the last ones first.
+    pub(super) fn process(&self, mappings: &[CodeMapping]) -> Box<unwind_process> {
+        let mut told = Box::new(unwind_process::default());
+        let mut sorted = mappings.to_vec();
+        sorted.sort_unstable_by_key(|mapping| mapping.begin);
+        sorted.truncate(MAPPINGS_MAX);
+        told.count = sorted.len() as u32;
+        for (told, mapping) in told.mappings.iter_mut().zip(&sorted) {
+            let (kind, table, bias) = match mapping.frames {
+                Frames::Table { table: TableId(table), bias } => {
+                    let base = self.bases[table as usize];
+                    (unwind_mapping_kind::UNWIND_MAPPING_TABLE, table, bias.wrapping_add(base))
+                }
+                Frames::Pointers => (unwind_mapping_kind::UNWIND_MAPPING_FRAMES, 0, 0),
+            };
+            let (begin, end) = (mapping.begin, mapping.end);
+            *told = unwind_mapping { begin, end, bias, table, kind };
+        }
+        told
+    }
+}
+
+/// Puts an array into an array of arrays. It is as large as what it holds.
+fn put_inner<T: Plain>(
+    loaded: &Loaded,
+    outer: &'static str,
+    at: u32,
+    values: &[T],
+) -> Result<(), Error> {
+    let failed = |source| Error::kernel(format!("keep a file's {outer}"), source);
+    let count = values.len() as u32;
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: libbpf_sys::BPF_F_INNER_MAP,
+        ..Default::default()
+    };
+    let size = size_of::<T>() as u32;
+    let inner =
+        MapHandle::create(MapType::Array, Some(outer), 4, size, count, &options).map_err(failed)?;
+    let keys: Vec<u8> = (0..count).flat_map(u32::to_ne_bytes).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).to_vec()).collect();
+    inner.update_batch(&keys, &bytes, count, MapFlags::ANY, MapFlags::ANY).map_err(failed)?;
+    loaded.put_map(outer, &at, &inner)
+}
+
+// Its rows go as they are.
+const _: () = assert!(size_of::<unwind_row>() == 4);

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: (MIT OR GPL-2.0-only) */
+/*
+ * Walks the stack of the current thread's program, with tables made of the files' own unwind
+ * information (.eh_frame) where they keep no frame pointers.
+ *
+ * All of a walk's state is in memory of the processor's own, not in registers: what the verifier
+ * knows of it need not be the same from step to step. Nobody may interrupt the walk on the same
+ * processor and walk, too: programs that use it run with interrupts off.
+ */
+#ifndef TEMBLOR_UNWIND_BPF_H
+#define TEMBLOR_UNWIND_BPF_H
+
+#include "task.bpf.h"
+#include "unwind.h"
+
+#define UNWIND_PROCESSES_MAX 8192
+#define UNWIND_TABLES_MAX 4096
+#define UNWIND_RULES_MAX 16384
+/* 2 to the power of it is as much as there are rows in a page, and mappings in a process. */
+#define UNWIND_SEARCH_STEPS 11
+/* The selector of programs of 64 bits. */
+#define UNWIND_WIDE 0x33
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, UNWIND_PROCESSES_MAX);
+	__type(key, __u32);
+	__type(value, struct unwind_process);
+} processes SEC(".maps");
+
+/* For each table, where the rows of each of its pages begin, and one more for the end. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, UNWIND_TABLES_MAX);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(map_flags, BPF_F_INNER_MAP);
+		__uint(max_entries, 1);
+		__type(key, __u32);
+		__type(value, __u32);
+	});
+} pages SEC(".maps");
+
+/* For each table its rows. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, UNWIND_TABLES_MAX);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(map_flags, BPF_F_INNER_MAP);
+		__uint(max_entries, 1);
+		__type(key, __u32);
+		__type(value, struct unwind_row);
+	});
+} rows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, UNWIND_RULES_MAX);
+	__type(key, __u32);
+	__type(value, struct unwind_rule);
+} rules SEC(".maps");
+
+/* What is being walked. */
+struct unwinder {
+	__u64 pc;
+	__u64 sp;
+	__u64 bp;
+	struct unwind_mapping mapping;
+	__u32 process;
+	/* The address is a caller's: what it was about to return to. */
+	__u32 is_caller;
+	/* Of a search. Read anew at each step, so that the verifier takes all steps for the same. */
+	volatile __u32 low;
+	volatile __u32 count;
+	struct unwind_stack stack;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwinder);
+} unwinders SEC(".maps");
+
+static __always_inline struct unwinder *own_unwinder(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&unwinders, &only);
+}
+
+static __always_inline int finds_mapping(struct unwinder *of)
+{
+	struct unwind_process *process;
+	__u32 at;
+
+	if (of->pc >= of->mapping.begin && of->pc < of->mapping.end)
+		return 1;
+	process = bpf_map_lookup_elem(&processes, &of->process);
+	if (!process)
+		return 0;
+	of->low = 0;
+	of->count = process->count;
+	for (int step = 0; step < UNWIND_SEARCH_STEPS; step++) {
+		__u32 half = of->count / 2;
+
+		at = of->low + half;
+		if (!half)
+			break;
+		if (at >= UNWIND_MAPPINGS_MAX)
+			return 0;
+		if (process->mappings[at].begin <= of->pc) {
+			of->low = at;
+			of->count -= half;
+		} else {
+			of->count = half;
+		}
+	}
+	at = of->low;
+	if (at >= UNWIND_MAPPINGS_MAX)
+		return 0;
+	of->mapping = process->mappings[at];
+	return of->pc >= of->mapping.begin && of->pc < of->mapping.end;
+}
+
+static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
+{
+	__u64 place = of->pc - of->mapping.bias;
+	__u32 page = place >> UNWIND_PAGE_BITS, next = page + 1, at, rule;
+	__u32 low = place & ((1 << UNWIND_PAGE_BITS) - 1);
+	__u32 *begin, *end;
+	struct unwind_row *row;
+	void *inner;
+
+	inner = bpf_map_lookup_elem(&pages, &of->mapping.table);
+	if (!inner)
+		return NULL;
+	begin = bpf_map_lookup_elem(inner, &page);
+	end = bpf_map_lookup_elem(inner, &next);
+	inner = bpf_map_lookup_elem(&rows, &of->mapping.table);
+	if (!begin || !end || !inner)
+		return NULL;
+	of->low = *begin;
+	of->count = *end - *begin;
+	for (int step = 0; step < UNWIND_SEARCH_STEPS; step++) {
+		__u32 half = of->count / 2;
+
+		at = of->low + half;
+		if (!half)
+			break;
+		row = bpf_map_lookup_elem(inner, &at);
+		if (!row)
+			return NULL;
+		if (row->low <= low) {
+			of->low = at;
+			of->count -= half;
+		} else {
+			of->count = half;
+		}
+	}
+	at = of->low;
+	row = bpf_map_lookup_elem(inner, &at);
+	if (!row)
+		return NULL;
+	rule = row->rule;
+	return bpf_map_lookup_elem(&rules, &rule);
+}
+
+static __always_inline int reads(__u64 *into, __u64 from)
+{
+	return bpf_probe_read_user(into, sizeof(*into), (void *)from) == 0;
+}
+
+/* The frame that the kernel has laid for a signal's handler, which returns to code at the stack
+ * pointer's ucontext: its registers lie at these distances. Part of the system call interface. */
+#define SIGNAL_BP 120
+#define SIGNAL_SP 160
+#define SIGNAL_PC 168
+
+/* To the frame of the caller. Returns why there is none, or 0. */
+static __always_inline enum unwind_end to_caller(struct unwinder *of)
+{
+	struct unwind_rule *rule;
+	__u64 cfa, bp = of->bp, pc;
+
+	if (!finds_mapping(of))
+		return UNWIND_END_NO_MAPPING;
+	if (of->mapping.kind == UNWIND_MAPPING_FRAMES) {
+		if (!of->bp)
+			return UNWIND_END_ROOT;
+		if (!reads(&bp, of->bp) || !reads(&pc, of->bp + 8))
+			return UNWIND_END_UNREADABLE;
+		cfa = of->bp + 16;
+	} else {
+		rule = find_rule(of);
+		if (!rule)
+			return UNWIND_END_NO_RULE;
+		switch (rule->cfa) {
+		case UNWIND_CFA_STACK:
+			cfa = of->sp + rule->cfa_offset;
+			break;
+		case UNWIND_CFA_FRAME:
+			cfa = of->bp + rule->cfa_offset;
+			break;
+		case UNWIND_CFA_AT_STACK:
+		case UNWIND_CFA_AT_FRAME:
+			cfa = rule->cfa == UNWIND_CFA_AT_STACK ? of->sp : of->bp;
+			if (!reads(&cfa, cfa + rule->cfa_offset))
+				return UNWIND_END_UNREADABLE;
+			cfa += rule->cfa_plus;
+			break;
+		case UNWIND_CFA_STUB:
+			cfa = of->sp + 8 + ((of->pc & 15) >= (__u32)rule->cfa_offset ? 8 : 0);
+			break;
+		case UNWIND_CFA_SIGNAL:
+			if (!reads(&of->pc, of->sp + SIGNAL_PC) ||
+			    !reads(&of->bp, of->sp + SIGNAL_BP) ||
+			    !reads(&of->sp, of->sp + SIGNAL_SP))
+				return UNWIND_END_UNREADABLE;
+			/* It was interrupted there, and has called nobody. The stack may be another. */
+			of->is_caller = 0;
+			return 0;
+		case UNWIND_CFA_ROOT:
+			return UNWIND_END_ROOT;
+		default:
+			return UNWIND_END_NO_RULE;
+		}
+		switch (rule->saved) {
+		case UNWIND_SAVED_UNCHANGED:
+			break;
+		case UNWIND_SAVED_AT_CFA:
+			if (!reads(&bp, cfa + rule->saved_offset))
+				return UNWIND_END_UNREADABLE;
+			break;
+		case UNWIND_SAVED_AT_STACK:
+		case UNWIND_SAVED_AT_FRAME:
+			bp = rule->saved == UNWIND_SAVED_AT_STACK ? of->sp : of->bp;
+			if (!reads(&bp, bp + rule->saved_offset))
+				return UNWIND_END_UNREADABLE;
+			break;
+		default:
+			bp = 0;
+		}
+		if (!reads(&pc, cfa + rule->return_offset))
+			return UNWIND_END_UNREADABLE;
+	}
+	if (!pc)
+		return UNWIND_END_ROOT;
+	if (cfa <= of->sp)
+		return UNWIND_END_NOT_GROWING;
+	of->pc = pc - 1;
+	of->sp = cfa;
+	of->bp = bp;
+	of->is_caller = 1;
+	return 0;
+}
+
+static long walk_step(__u32 step, void *unused)
+{
+	struct unwinder *of = own_unwinder();
+	__u32 at;
+
+	(void)step;
+	(void)unused;
+	if (!of)
+		return 1;
+	at = of->stack.kernel_frames + of->stack.user_frames;
+	if (at >= UNWIND_FRAMES_MAX)
+		return 1;
+	of->stack.frames[at] = of->pc;
+	of->stack.user_frames++;
+	of->stack.end = to_caller(of);
+	return of->stack.end != 0;
+}
+
+/* The process whose mappings are those of the task's: itself, or its parent, of which it is a copy
+ * that has run no program of its own yet. That shows in its stack's place, which each program has
+ * another. 0: nobody's are known. */
+static __always_inline __u32 known_as(struct task_struct *task)
+{
+	struct task_struct *parent;
+	__u32 process = task->tgid;
+
+	if (bpf_map_lookup_elem(&processes, &process))
+		return process;
+	parent = BPF_CORE_READ(task, real_parent);
+	process = BPF_CORE_READ(parent, tgid);
+	if (BPF_CORE_READ(parent, mm, start_stack) != BPF_CORE_READ(task, mm, start_stack))
+		return 0;
+	return bpf_map_lookup_elem(&processes, &process) ? process : 0;
+}
+
+/* The current thread's registers in its program. */
+struct user_registers {
+	__u64 ip;
+	__u64 sp;
+	__u64 bp;
+	__u64 cs;
+};
+
+/* As they were when it went into the kernel. */
+static __always_inline void read_registers(struct user_registers *into, struct task_struct *task)
+{
+	struct pt_regs___registers *from = (struct pt_regs___registers *)bpf_task_pt_regs(task);
+
+	into->ip = BPF_CORE_READ(from, ip);
+	into->sp = BPF_CORE_READ(from, sp);
+	into->bp = BPF_CORE_READ(from, bp);
+	into->cs = BPF_CORE_READ(from, cs);
+}
+
+/* Whose stack it is; none of it is there yet. */
+static __always_inline struct unwind_stack *begin_stack(struct task_struct *task, __u32 target)
+{
+	struct unwinder *of = own_unwinder();
+	struct unwind_stack *stack;
+
+	if (!of)
+		return NULL;
+	stack = &of->stack;
+	stack->t_ns = bpf_ktime_get_ns();
+	stack->process = task->tgid;
+	stack->pid = pid_here(task);
+	stack->tid = thread_here(task);
+	stack->target = target;
+	stack->known_as = 0;
+	stack->end = UNWIND_END_NO_USER;
+	stack->kernel_frames = 0;
+	stack->user_frames = 0;
+	bpf_get_current_comm(stack->name, sizeof(stack->name));
+	return stack;
+}
+
+static __always_inline void add_kernel_stack(struct unwind_stack *stack, void *ctx)
+{
+	long bytes = bpf_get_stack(ctx, stack->frames,
+				   UNWIND_KERNEL_FRAMES_MAX * sizeof(__u64), 0);
+
+	stack->kernel_frames = bytes > 0 ? bytes / sizeof(__u64) : 0;
+}
+
+/* The program's frames, behind those of the kernel. */
+static __always_inline void add_user_stack(struct unwind_stack *stack, struct task_struct *task,
+					   struct user_registers *registers)
+{
+	struct unwinder *of = own_unwinder();
+
+	if (!of)
+		return;
+	of->pc = registers->ip;
+	of->sp = registers->sp;
+	of->bp = registers->bp;
+	of->is_caller = 0;
+	of->mapping.begin = 0;
+	of->mapping.end = 0;
+	if (registers->cs != UNWIND_WIDE) {
+		stack->end = UNWIND_END_NARROW;
+		return;
+	}
+	stack->known_as = of->process = known_as(task);
+	if (!of->process) {
+		stack->frames[stack->kernel_frames & 127] = of->pc;
+		stack->user_frames = 1;
+		stack->end = UNWIND_END_NEW_PROCESS;
+		return;
+	}
+	bpf_loop(UNWIND_USER_FRAMES_MAX, walk_step, NULL, 0);
+	if (!stack->end)
+		stack->end = UNWIND_END_TOO_DEEP;
+}
+
+/* How many bytes of it there are. */
+static __always_inline __u32 stack_bytes(struct unwind_stack *stack)
+{
+	__u32 frames = stack->kernel_frames + stack->user_frames;
+
+	if (frames > UNWIND_FRAMES_MAX)
+		frames = UNWIND_FRAMES_MAX;
+	return sizeof(*stack) - (UNWIND_FRAMES_MAX - frames) * sizeof(__u64);
+}
+
+#endif

@@ -1,0 +1,18 @@
+//! Profiles of running processes, with no change to them.
+//!
+//! The kernel half, in `temblor-probes`, gives addresses. Here it is told how to walk the processes'
+//! stacks, from the files that they have mapped; each address becomes a place in a file while its
+//! process is there; and when all is collected the places get their names and become a
+//! [`temblor_profile::Profile`]. Processes may come, go and end meanwhile.
+//!
+//! What this crate does not know: how targets are found, and how a profile is shown.
+
+mod cpu;
+mod error;
+mod naming;
+mod spaces;
+mod stacks;
+
+pub use cpu::{Account, Collected, CpuSettings, collect};
+pub use error::Error;
+pub use temblor_probes::cpu::End;

@@ -1,0 +1,218 @@
+//! From places to names: the stacks become a profile.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use temblor_host::target::Target;
+use temblor_profile::{
+    Builder, Function, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
+    Profile, ValueType,
+};
+use temblor_symbols::{FileId, Files, Place, Symbolizer, Symbols, Unknown};
+
+use crate::spaces::Spaces;
+use crate::stacks::{Seen, Stacks, UserFrame};
+
+/// What a sample stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weight {
+    pub(crate) period_ns: u64,
+}
+
+/// How the kernel calls its own image.
+const KERNEL: &str = "[kernel.kallsyms]";
+
+/// The profile of what was seen, named.
+pub(crate) fn name(
+    stacks: &Stacks,
+    spaces: &Spaces,
+    targets: &[Target],
+    weight: Weight,
+) -> Profile {
+    let mut naming = Naming::new(spaces);
+    naming.look_up(stacks);
+    // The same stacks are the same profile, in whatever order they are kept.
+    let mut ordered: Vec<(&Seen, &u64)> = stacks.times.iter().collect();
+    ordered.sort_by_key(|(seen, times)| {
+        (std::cmp::Reverse(**times), seen.process, seen.user.to_vec(), seen.kernel.to_vec())
+    });
+    for (seen, times) in ordered {
+        naming.add(seen, *times, targets, weight);
+    }
+    naming.builder.finish()
+}
+
+struct Naming<'of> {
+    spaces: &'of Spaces,
+    builder: Builder,
+    of_files: HashMap<(FileId, u64), Symbols>,
+    of_kernel: HashMap<u64, Symbols>,
+    mappings: HashMap<FileId, MappingId>,
+    kernel: Option<MappingId>,
+}
+
+impl<'of> Naming<'of> {
+    fn new(spaces: &'of Spaces) -> Self {
+        let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
+        Self {
+            spaces,
+            builder: Builder::new(types),
+            of_files: HashMap::new(),
+            of_kernel: HashMap::new(),
+            mappings: HashMap::new(),
+            kernel: None,
+        }
+    }
+
+    /// All places of a file at once: that is cheapest.
+    fn look_up(&mut self, stacks: &Stacks) {
+        let mut of_files: BTreeMap<FileId, BTreeSet<u64>> = BTreeMap::new();
+        let mut of_kernel = BTreeSet::new();
+        for seen in stacks.times.keys() {
+            of_kernel.extend(seen.kernel.iter().copied());
+            for frame in &seen.user {
+                if let Some(Place::File { file, offset }) = frame.place {
+                    of_files.entry(file).or_default().insert(offset);
+                }
+            }
+        }
+        let mut symbolizer = Symbolizer::default();
+        for (file, offsets) in of_files {
+            let offsets: Vec<u64> = offsets.into_iter().collect();
+            let symbols = symbolizer.file(&self.spaces.files, file, &offsets);
+            let places = offsets.into_iter().map(|offset| (file, offset));
+            self.of_files.extend(places.zip(symbols));
+        }
+        let addresses: Vec<u64> = of_kernel.into_iter().collect();
+        let symbols = symbolizer.kernel(&addresses);
+        self.of_kernel = addresses.into_iter().zip(symbols).collect();
+    }
+
+    fn add(&mut self, seen: &Seen, times: u64, targets: &[Target], weight: Weight) {
+        let mut stack: Vec<LocationId> = Vec::new();
+        for address in &seen.kernel {
+            stack.push(self.of_kernel(*address));
+        }
+        for frame in &seen.user {
+            stack.push(self.of_user(seen.process, frame));
+        }
+        // Where the root is not there, it shows in the picture, with the reason.
+        if let Some(why) = seen.end.reason() {
+            stack.push(self.builder.named(&format!("[cut off: {why}]")));
+        }
+        let text = |key: &str, value: String| Label {
+            key: key.to_owned(),
+            value: LabelValue::Text(value),
+        };
+        let mut labels = vec![
+            Label {
+                key: "pid".to_owned(),
+                value: LabelValue::Figure(seen.pid.into(), String::new()),
+            },
+            text("thread", seen.thread.to_string()),
+        ];
+        if let Some(target) = seen.target.and_then(|at| targets.get(at)) {
+            labels.push(text("service", target.service.clone()));
+        }
+        let values = [times, times.saturating_mul(weight.period_ns)];
+        self.builder.sample(stack, &values.map(u64::cast_signed), labels);
+    }
+
+    fn of_kernel(&mut self, address: u64) -> LocationId {
+        let mapping = *self.kernel.get_or_insert_with(|| {
+            self.builder.mapping(Mapping {
+                file: KERNEL.to_owned(),
+                has: KNOWN,
+                ..Mapping::default()
+            })
+        });
+        let symbols = self.of_kernel.get(&address).cloned();
+        let lines = self.lines(symbols.as_ref(), || format!("[kernel+{address:#x}]"));
+        self.builder.location(Location { mapping: Some(mapping), address, lines, is_folded: false })
+    }
+
+    fn of_user(&mut self, process: u32, frame: &UserFrame) -> LocationId {
+        match frame.place {
+            Some(Place::File { file, offset }) => {
+                let mapping = self.mapping(file);
+                let symbols = self.of_files.get(&(file, offset)).cloned();
+                let files = &self.spaces.files;
+                let lines = self.lines(symbols.as_ref(), || unnamed(files, file, offset));
+                let address = offset;
+                self.builder.location(Location {
+                    mapping: Some(mapping),
+                    address,
+                    lines,
+                    is_folded: false,
+                })
+            }
+            Some(Place::Jit) => {
+                let map = self.spaces.perf_maps.get(&process);
+                let name = map.and_then(|map| map.name(frame.address)).map(str::to_owned);
+                self.builder.named(&name.unwrap_or_else(|| "[made at run time]".to_owned()))
+            }
+            Some(Place::Unknown(why)) => self.builder.named(match why {
+                Unknown::Unmapped => "[no code]",
+                Unknown::Uprobes => "[uprobes]",
+                Unknown::Kernel => "[vsyscall]",
+                Unknown::TooManyFiles => "[too many files]",
+            }),
+            None => self.builder.named("[unknown process]"),
+        }
+    }
+
+    fn mapping(&mut self, file: FileId) -> MappingId {
+        if let Some(mapping) = self.mappings.get(&file) {
+            return *mapping;
+        }
+        let held = self.spaces.files.get(file);
+        let path = held.map(|held| held.path().display().to_string()).unwrap_or_default();
+        let build_id = held.and_then(|held| held.build_id()).map(ToString::to_string);
+        let mapping = self.builder.mapping(Mapping {
+            file: path,
+            build_id: build_id.unwrap_or_default(),
+            limit: u64::MAX,
+            has: KNOWN,
+            ..Mapping::default()
+        });
+        self.mappings.insert(file, mapping);
+        mapping
+    }
+
+    fn lines(&mut self, symbols: Option<&Symbols>, unnamed: impl FnOnce() -> String) -> Vec<Line> {
+        let frames = symbols.map_or(&[][..], |symbols| &symbols.frames);
+        let mut lines: Vec<Line> = Vec::with_capacity(frames.len().max(1));
+        for frame in frames {
+            let function = self.builder.function(Function {
+                name: frame.name.to_string(),
+                system_name: frame.system_name.to_string(),
+                file: frame.file.as_deref().unwrap_or_default().to_owned(),
+                start_line: 0,
+            });
+            lines.push(Line {
+                function: Some(function),
+                line: frame.line.map_or(0, i64::from),
+                column: frame.column.map_or(0, i64::from),
+            });
+        }
+        if lines.is_empty() {
+            let name = unnamed();
+            let function = self.builder.function(Function {
+                system_name: name.clone(),
+                name,
+                ..Function::default()
+            });
+            lines.push(Line { function: Some(function), line: 0, column: 0 });
+        }
+        lines
+    }
+}
+
+/// All that can be known is: whoever reads the profile need not look for more.
+const KNOWN: Known = Known { functions: true, filenames: true, lines: true, inlines: true };
+
+/// The file and the place in it: who has its symbols can look further.
+fn unnamed(files: &Files, file: FileId, offset: u64) -> String {
+    let path = files.get(file).map(|held| held.path());
+    let name = path.and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+    format!("[{}+{offset:#x}]", name.as_deref().unwrap_or("unknown file"))
+}

@@ -1,0 +1,177 @@
+//! Where the code of the processes lies, for us and for the kernel half.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use temblor_probes::cpu::{CodeMapping, CpuSampler, Frames, TableId};
+use temblor_symbols::{Backing, FileId, Files, Mapping, PerfMap, Place, Space};
+use temblor_unwind::Segment;
+
+use crate::error::Error;
+
+/// Files that are held open at most, and the share of the process' own limit that they may take.
+const OPEN_MAX: usize = 4096;
+const OPEN_SHARE: u64 = 2;
+/// A process is looked at again at most so often; twice as long after each look that did not help,
+/// up to 2 to the power of so many times.
+const LOOK_AGAIN_NS: u64 = 10_000_000;
+const DOUBLINGS_MAX: u32 = 7;
+
+/// A process that was looked at.
+#[derive(Debug)]
+struct Known {
+    pid: u32,
+    space: Space,
+    looked_ns: u64,
+    /// How often in a row that gave nothing new.
+    in_vain: u32,
+}
+
+/// A file's table in the kernel, and where its code lies in it.
+#[derive(Debug)]
+struct Told {
+    table: TableId,
+    segments: Vec<Segment>,
+}
+
+/// The processes by their numbers in the first pid namespace.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    pub(crate) files: Files,
+    known: HashMap<u32, Known>,
+    /// None: the file says nothing of frames.
+    tables: HashMap<FileId, Option<Told>>,
+    /// What their runtimes told of the code that they made.
+    pub(crate) perf_maps: HashMap<u32, PerfMap>,
+}
+
+impl Spaces {
+    pub(crate) fn new() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let share = limit.map_or(OPEN_MAX, |limit| (limit / OPEN_SHARE) as usize);
+        Self {
+            files: Files::new(share.min(OPEN_MAX)),
+            known: HashMap::new(),
+            tables: HashMap::new(),
+            perf_maps: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn of(&self, process: u32) -> Option<&Space> {
+        self.known.get(&process).map(|known| &known.space)
+    }
+
+    /// Looks at a process, unless that was done a moment ago, and tells the kernel half. One that has
+    /// ended stays known as it was.
+    pub(crate) fn look(
+        &mut self,
+        sampler: &mut CpuSampler,
+        process: u32,
+        pid: u32,
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let before = self.known.get(&process);
+        let in_vain = before.map_or(0, |known| known.in_vain);
+        let a_moment_ago = |known: &Known| {
+            now_ns.saturating_sub(known.looked_ns) < LOOK_AGAIN_NS << in_vain.min(DOUBLINGS_MAX)
+        };
+        if pid == 0 || before.is_some_and(a_moment_ago) {
+            return Ok(());
+        }
+        let Ok(space) = self.files.snapshot(pid) else { return Ok(()) };
+        let is_new = before.is_none_or(|known| known.space.maps() != space.maps());
+        if is_new {
+            let mut mappings = Vec::new();
+            for mapping in space.maps().all() {
+                if let Some(frames) = self.frames(sampler, &space, mapping)? {
+                    let (begin, end) = (mapping.addresses.start, mapping.addresses.end);
+                    mappings.push(CodeMapping { begin, end, frames });
+                }
+            }
+            sampler.tell_process(process, &mappings)?;
+        }
+        let in_vain = if is_new { 0 } else { in_vain + 1 };
+        self.known.insert(process, Known { pid, space, looked_ns: now_ns, in_vain });
+        Ok(())
+    }
+
+    /// Forgets the processes that have ended: what was seen of them has its places.
+    pub(crate) fn sweep(&mut self, sampler: &mut CpuSampler) -> Result<(), Error> {
+        let ended = |known: &Known| !Path::new(&format!("/proc/{}", known.pid)).exists();
+        let gone: Vec<u32> =
+            self.known.iter().filter(|(_, known)| ended(known)).map(|(of, _)| *of).collect();
+        for process in gone {
+            sampler.forget_process(process)?;
+            self.known.remove(&process);
+        }
+        Ok(())
+    }
+
+    /// How frames are found in a mapping. None: nobody knows.
+    fn frames(
+        &mut self,
+        sampler: &mut CpuSampler,
+        space: &Space,
+        mapping: &Mapping,
+    ) -> Result<Option<Frames>, Error> {
+        match mapping.backing {
+            // Runtimes that make code keep frame pointers in it, so that it can be profiled.
+            Backing::Anonymous | Backing::Memfd { .. } => return Ok(Some(Frames::Pointers)),
+            Backing::File { .. } | Backing::Vdso => {}
+            Backing::Uprobes | Backing::Kernel(_) => return Ok(None),
+        }
+        let Place::File { file, .. } = space.locate(mapping.addresses.start) else {
+            return Ok(None);
+        };
+        if !self.tables.contains_key(&file) {
+            let told = self.tell_file(sampler, file)?;
+            self.tables.insert(file, told);
+        }
+        // Without a table there may be frame pointers, as in Go.
+        let Some(Some(Told { table, segments })) = self.tables.get(&file) else {
+            return Ok(Some(Frames::Pointers));
+        };
+        let of_mapping = |segment: &&Segment| {
+            let end = segment.file_offset.saturating_add(segment.size);
+            let mapped = mapping
+                .offset
+                .saturating_add(mapping.addresses.end.saturating_sub(mapping.addresses.start));
+            segment.file_offset < mapped && mapping.offset < end
+        };
+        Ok(segments.iter().find(of_mapping).map(|segment| Frames::Table {
+            table: *table,
+            bias: mapping
+                .addresses
+                .start
+                .wrapping_sub(mapping.offset)
+                .wrapping_add(segment.file_offset)
+                .wrapping_sub(segment.address),
+        }))
+    }
+
+    fn tell_file(&self, sampler: &mut CpuSampler, file: FileId) -> Result<Option<Told>, Error> {
+        let Some(held) = self.files.get(file) else { return Ok(None) };
+        let of_file = || -> Option<_> {
+            let bytes = held.map().ok()?;
+            let table = temblor_unwind::table(&bytes)
+                .inspect_err(|why| tracing::info!(%why, "{}: no table", held.path().display()))
+                .ok()?;
+            Some((table, temblor_unwind::executable_segments(&bytes).ok()?))
+        };
+        let Some((table, segments)) = of_file() else { return Ok(None) };
+        let id = sampler.add_table(&table)?;
+        Ok(id.map(|table| Told { table, segments }))
+    }
+
+    /// Reads what the runtimes of these processes have told, while they are there.
+    pub(crate) fn read_perf_maps(&mut self, processes: &HashSet<u32>) {
+        for process in processes {
+            let Some(known) = self.known.get(process) else { continue };
+            match PerfMap::read(known.pid) {
+                Ok(Some(map)) => drop(self.perf_maps.insert(*process, map)),
+                Ok(None) => {}
+                Err(why) => tracing::info!(%why, "no perf map of process {}", known.pid),
+            }
+        }
+    }
+}

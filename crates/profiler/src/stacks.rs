@@ -1,0 +1,81 @@
+//! The stacks that were seen, each once, with how often.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use temblor_probes::cpu::{End, Stack};
+use temblor_symbols::{Place, Space};
+
+/// Different stacks: some hundred bytes each. A program that has more has hardly two alike.
+const DIFFERENT_MAX: usize = 1 << 18;
+
+/// A frame of a program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct UserFrame {
+    /// As the process had it. Of what is in a file it is left out: it is another one in each process.
+    pub(crate) address: u64,
+    /// None: where the process' code lies was not known.
+    pub(crate) place: Option<Place>,
+}
+
+/// What tells one stack from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
+    pub(crate) target: Option<usize>,
+    /// The process in the first pid namespace, and as we know it.
+    pub(crate) process: u32,
+    pub(crate) pid: u32,
+    /// The thread's name.
+    pub(crate) thread: Arc<str>,
+    /// Innermost first.
+    pub(crate) kernel: Box<[u64]>,
+    /// Innermost first.
+    pub(crate) user: Box<[UserFrame]>,
+    pub(crate) end: End,
+}
+
+/// All that was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Stacks {
+    pub(crate) times: HashMap<Seen, u64>,
+    /// Samples that were not kept, as there were too many different stacks.
+    pub(crate) not_kept: u64,
+    /// Few threads have names of their own.
+    names: HashMap<String, Arc<str>>,
+}
+
+impl Stacks {
+    /// Takes in a stack of a process whose code lies there.
+    pub(crate) fn add(&mut self, stack: Stack, space: Option<&Space>) {
+        let frame = |address: u64| match space.map(|space| space.locate(address)) {
+            place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
+            place => UserFrame { address, place },
+        };
+        let thread = match self.names.get(&stack.name) {
+            Some(name) => Arc::clone(name),
+            None => {
+                let name: Arc<str> = stack.name.as_str().into();
+                if self.names.len() < DIFFERENT_MAX {
+                    self.names.insert(stack.name, Arc::clone(&name));
+                }
+                name
+            }
+        };
+        let seen = Seen {
+            target: stack.target,
+            process: stack.process,
+            pid: stack.pid,
+            thread,
+            kernel: stack.kernel.into(),
+            user: stack.user.into_iter().map(frame).collect(),
+            end: stack.end,
+        };
+        if let Some(times) = self.times.get_mut(&seen) {
+            *times += 1;
+        } else if self.times.len() < DIFFERENT_MAX {
+            self.times.insert(seen, 1);
+        } else {
+            self.not_kept += 1;
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The sampler against programs whose stacks are known, on the real kernel.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
+)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use temblor_event::clock::now_ns;
+use temblor_host::netns::Netns;
+use temblor_host::target::Target;
+use temblor_profile::{Profile, Sample};
+use temblor_profiler::{Collected, CpuSettings, End, Error, collect};
+
+/// Whether this can run at all; says why not.
+fn possible() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: needs root (BPF programs)");
+    }
+    root && cfg!(target_arch = "x86_64")
+}
+
+/// The program, built without frame pointers and away with its directory when this is.
+struct Program {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Program {
+    fn build() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cpu/program.c");
+        let built = Command::new("cc")
+            .args(["-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"])
+            // The code that looks functions up at their first call keeps its stack in a way that is
+            // not followed.
+            .args(["-Wl,-z,now", "-o"])
+            .args([&path, &source])
+            .status();
+        assert!(built.unwrap().success());
+        Self { path, _dir: dir }
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        let mut child = Command::new(&self.path).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Running { child }
+    }
+}
+
+/// Dropping it ends it.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn target(&self) -> Target {
+        let netns = Netns::of_this_thread().unwrap();
+        let pids = vec![self.child.id()];
+        Target { pids, ..Target::of_namespace("program", netns, Vec::new()) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already, or ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Enough for a share to be told within a few hundredths.
+const RATE_HZ: u32 = 499;
+const LENGTH_NS: u64 = 2_000_000_000;
+
+/// Collects for two seconds. Each time that it is asked whether it is enough, something may be done.
+fn collected(targets: &[Target], mut step: impl FnMut()) -> Result<Collected, Error> {
+    let settings = CpuSettings { rate_hz: RATE_HZ, everybody: false };
+    let mut end_ns = None;
+    collect(targets, &settings, || {
+        step();
+        now_ns() >= *end_ns.get_or_insert(now_ns() + LENGTH_NS)
+    })
+}
+
+/// The names of a stack's functions, the innermost first.
+fn names(profile: &Profile, sample: &Sample) -> Vec<String> {
+    let of = |id| {
+        let location = profile.location(id);
+        let lines: Vec<String> =
+            location.lines.iter().map(|line| profile.name_of(location, Some(line))).collect();
+        lines
+    };
+    sample.stack.iter().flat_map(|id| of(*id)).collect()
+}
+
+/// How many of the samples are so, of all.
+fn share(profile: &Profile, is_so: impl Fn(&[String]) -> bool) -> f64 {
+    let (mut so, mut all) = (0, 0);
+    for sample in &profile.samples {
+        all += sample.values[0];
+        if is_so(&names(profile, sample)) {
+            so += sample.values[0];
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+    let share = so as f64 / all as f64;
+    share
+}
+
+#[test]
+fn stacks_reach_the_root_from_any_depth() {
+    if !possible() {
+        return;
+    }
+    let program = Program::build();
+    for depth in [10, 30, 100, 300] {
+        let running = program.start(&["deep", &depth.to_string()]);
+        let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+        assert!(account.samples > 200 && account.lost == 0, "{account:?}");
+        let reach = account.ends.get(&End::Root).copied().unwrap_or(0);
+        assert!(reach * 100 >= account.samples * 99, "depth {depth}: {account:?}");
+        let whole = share(&profile, |names| {
+            let deep = names.iter().filter(|name| *name == "deep").count();
+            // In the kernel for a moment, or between two calls of it.
+            names.iter().any(|name| name == "spin" || name == "deep")
+                && deep == depth + 1
+                && names.iter().any(|name| name == "main")
+                && names.last().is_some_and(|root| root == "_start")
+        });
+        assert!(whole >= 0.99, "depth {depth}: {whole}");
+        let cost = account.cost.net_ns() / account.samples;
+        eprintln!("depth {depth}: {} samples, {cost} ns each", account.samples);
+    }
+}
+
+#[test]
+fn deeper_than_is_walked_is_cut_off_and_says_so() {
+    if !possible() {
+        return;
+    }
+    let running = Program::build().start(&["deep", "600"]);
+    let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+    assert!(account.ends[&End::TooDeep] * 100 >= account.samples * 99, "{account:?}");
+    let cut = |names: &[String]| names.last().unwrap() == "[cut off: deeper than is walked]";
+    assert!(share(&profile, cut) >= 0.99);
+}
+
+#[test]
+fn shares_are_those_of_the_time() {
+    if !possible() {
+        return;
+    }
+    let running = Program::build().start(&["shares"]);
+    let Collected { profile, .. } = collected(&[running.target()], || ()).unwrap();
+    let heavy = share(&profile, |names| names.iter().any(|name| name == "heavy"));
+    // 75 %; two standard errors of 1000 samples are 3 %, and both functions run at the same speed.
+    assert!((0.69..0.81).contains(&heavy), "{heavy}");
+    let hot = share(&profile, |names| names.iter().any(|name| name == "spin"));
+    assert!(hot > 0.97, "{hot}");
+}
+
+#[test]
+fn threads_and_signal_handlers_reach_their_roots() {
+    if !possible() {
+        return;
+    }
+    let program = Program::build();
+    let running = program.start(&["thread"]);
+    let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+    assert!(account.ends[&End::Root] * 100 >= account.samples * 99, "{account:?}");
+    let on_thread = share(&profile, |names| names.iter().any(|name| name == "on_thread"));
+    assert!(on_thread >= 0.99, "{on_thread}");
+
+    let running = program.start(&["signal"]);
+    let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+    assert!(account.ends[&End::Root] * 100 >= account.samples * 99, "{account:?}");
+    let through = share(&profile, |names| {
+        let place = |of: &str| names.iter().position(|name| name == of);
+        // The handler, what was interrupted, and its root.
+        place("in_handler").is_some_and(|handler| {
+            place("interrupted").is_some_and(|interrupted| interrupted > handler)
+        }) && names.last().is_some_and(|root| root == "_start")
+    });
+    assert!(through >= 0.97, "{through}");
+}
+
+#[test]
+fn a_process_that_comes_and_goes_has_its_names() {
+    if !possible() {
+        return;
+    }
+    let program = Program::build();
+    // Its children are the target's: the shell is there from the beginning.
+    let script =
+        format!("read line; timeout 1 {} deep 5; rm -f {0}; read line", program.path.display());
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    let running = Running { child: shell };
+    let mut went_on = false;
+    let Collected { profile, account } = collected(&[running.target()], || {
+        if !std::mem::replace(&mut went_on, true) {
+            stdin.write_all(b"\n").unwrap();
+        }
+    })
+    .unwrap();
+    let named = share(&profile, |names| names.iter().any(|name| name == "deep" || name == "spin"));
+    assert!(named > 0.8, "{named} {account:?}");
+}
+
+#[test]
+fn copies_of_a_process_are_known_from_their_first_moment() {
+    if !possible() {
+        return;
+    }
+    let running = Program::build().start(&["copies"]);
+    let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+    // One that is ending has no stack any more.
+    let of = |end| account.ends.get(&end).copied().unwrap_or(0);
+    let reach = of(End::Root) + of(End::NoUser);
+    assert!(reach * 100 >= account.samples * 99, "{account:?}");
+    let whole = share(&profile, |names| {
+        names.iter().any(|name| name == "in_copy" || name == "copies" || name == "main")
+            && names.last().is_some_and(|root| root == "_start")
+    });
+    assert!(whole > 0.93, "{whole} {account:?}");
+    let pids = profile.samples.iter().flat_map(|sample| {
+        sample.labels.iter().filter(|label| label.key == "pid").map(|label| label.value.clone())
+    });
+    assert!(pids.collect::<std::collections::HashSet<_>>().len() > 10, "many processes");
+}
+
+#[test]
+fn nothing_seen_is_an_error_with_its_cause() {
+    if !possible() {
+        return;
+    }
+    let running = Program::build().start(&["idle"]);
+    let told = collected(&[running.target()], || ()).unwrap_err().to_string();
+    assert!(told.contains("nothing of it was on a processor; put load on it"), "{told}");
+    let target = running.target();
+    drop(running);
+    let told = collected(&[target], || ()).unwrap_err().to_string();
+    assert!(told.contains("its processes have ended"), "{told}");
+}

@@ -69,6 +69,7 @@ bench: setup build ## Measure what putting each fault in place and undoing it co
 	$(CARGO) build --release -p temblor-faults --example bench_faults --example bench_shape
 	$(CARGO) build --release -p temblor-runner --example bench_probes
 	$(CARGO) build --release -p temblor-profile --example bench_flamegraph
-	@missed=0; for bench in bench_faults bench_shape bench_flamegraph; do \
+	$(CARGO) build --release -p temblor-profiler --example bench_profiler
+	@missed=0; for bench in bench_faults bench_shape bench_flamegraph bench_profiler; do \
 		$(SUDO) $(TARGET_DIR)/release/examples/$$bench || missed=1; \
 	done; SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/bench-probes.sh || missed=1; exit $$missed

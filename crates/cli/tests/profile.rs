@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
 
+mod common;
+
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-const TEMBLOR: &str = env!("CARGO_BIN_EXE_temblor");
+use self::common::{Process, TEMBLOR, possible};
+
 const BEFORE: &str = "main;accept 10\nmain;accept;parse 20\nmain;work 70\n";
 const AFTER: &str = "main;accept 10\nmain;accept;parse 50\nmain;work 70\n";
 
@@ -80,6 +83,47 @@ fn what_is_no_profile_is_refused_with_the_reason() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
         assert!(told.contains(said) && told.lines().count() == 1, "{args:?}: {told}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_running_process_is_profiled_into_any_format() {
+    if !possible() {
+        return;
+    }
+    let busy = Process::busy();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, begins) in
+        [("shell.pb.gz", &b"\x1f\x8b"[..]), ("shell.svg", b"<?xml"), ("shell.folded", b"")]
+    {
+        let path = dir.path().join(name);
+        let path = path.to_str().unwrap();
+        let pid = busy.pid();
+        let output =
+            temblor(&["cpu", "--pid", &pid, "--for", "1s", "--rate", "499", "-o", path], "");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        assert!(told.contains(" samples in 1.") && told.contains("0 lost"), "{told}");
+        assert!(fs::read(path).unwrap().starts_with(begins), "{name}");
+    }
+    let pprof = dir.path().join("shell.pb.gz");
+    let told = printed(&["top", pprof.to_str().unwrap(), "--all"], "");
+    // The shell has no names of its own but what its library needs of it.
+    assert!(told.contains("Type: cpu") && told.contains("__libc_start_main"), "{told}");
+}
+
+#[test]
+fn what_cannot_be_profiled_is_said_before_anything_is_attached() {
+    for (args, said) in [
+        (&["cpu"][..], "required arguments were not provided"),
+        (&["cpu", "--all", "--for", "0s"], "--for 0s: give more than 0"),
+        (&["cpu", "--all", "--rate", "0"], "0 is not in 1..=10000"),
+        (&["cpu", "--all", "-o", "x.png"], "x.png: say with --format what to write"),
+    ] {
+        let output = temblor(args, "");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert!(told.contains(said), "{args:?}: {told}");
     }
 }
 

@@ -17,6 +17,7 @@ mod machine;
 mod metrics;
 mod prepare;
 mod probe;
+mod profile;
 mod progress;
 mod recorder;
 mod run;
@@ -39,11 +40,13 @@ pub use hold::{Held, HoldSettings, hold, refuse_open_journals};
 pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
 pub use probe::own_cost;
+pub use profile::{ProfileSettings, profile_cpu};
 pub use progress::{Standing, Update};
 pub use run::{Out, Settings, UndoSettings, run};
 pub use scripts::{ScriptText, compile_scripts, read_scripts};
 pub use stop::Stop;
 pub use temblor_probes::Budget;
+pub use temblor_profiler::{Account, Collected, End};
 pub use trace::{Sought, TraceSettings, trace};
 
 /// Every change that a run of this experiment would make on this machine, with its undo. Changes

@@ -59,7 +59,7 @@ pub struct TraceSettings {
 pub fn trace(settings: &TraceSettings, tell: &mut dyn FnMut(Event)) -> Result<(), RunnerError> {
     let began_ns = clock::now_ns();
     let used_before = probe::own_cost();
-    let targets = find(settings)?;
+    let targets = find(&settings.targets, settings.lab.as_ref())?;
     let known = addresses(settings.lab.as_ref())?;
     let Probes { attached, mut roster } = probe::attach(&settings.probes, &targets, &known)?;
     for target in &targets {
@@ -134,10 +134,10 @@ fn take_off(
 }
 
 /// Everybody who is sought, each once.
-fn find(settings: &TraceSettings) -> Result<Vec<Target>, RunnerError> {
+pub(crate) fn find(all: &[Sought], lab: Option<&LabState>) -> Result<Vec<Target>, RunnerError> {
     let mut targets: Vec<Target> = Vec::new();
-    for sought in &settings.targets {
-        for found in targets::find(&sought.written, &sought.find, settings.lab.as_ref())? {
+    for sought in all {
+        for found in targets::find(&sought.written, &sought.find, lab)? {
             if !targets.iter().any(|target| target.service == found.service) {
                 targets.push(found);
             }

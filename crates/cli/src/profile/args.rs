@@ -1,8 +1,10 @@
 //! The command line of `temblor profile`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, value_parser};
+
+use crate::args::Targets;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Profile {
@@ -12,6 +14,8 @@ pub(crate) struct Profile {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileCommand {
+    /// Collect where processor time goes, of any process and with no change to it
+    Cpu(Cpu),
     /// Print the functions that weigh most, as `go tool pprof -top` does
     Top(Top),
     /// Draw a flamegraph that can be searched and zoomed in a browser
@@ -22,6 +26,30 @@ pub(crate) enum ProfileCommand {
     Merge(Merge),
     /// Write a profile in another format
     Convert(Convert),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Targets can be given several times and in several ways together. Without \
+    -o the heaviest functions are printed. docs/profiling.md says how stacks are walked, and what \
+    is done where one ends too early.\n\nExample: temblor profile cpu --process postgres --for 10s \
+    -o postgres.svg")]
+pub(crate) struct Cpu {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    /// Whoever is on a processor
+    #[arg(long, group = "whom")]
+    pub(crate) all: bool,
+    /// How long, at most 24h; Ctrl-C ends it early
+    #[arg(long = "for", value_name = "DURATION", default_value = "30s")]
+    pub(crate) lasting: String,
+    /// How often a second each processor is looked at
+    #[arg(long, value_name = "HZ", default_value = "99", value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// The format to write [default: what the file's name ends in says, else text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// A profile in a file.
@@ -135,4 +163,20 @@ pub(crate) enum Format {
     Speedscope,
     /// The heaviest functions, as text
     Top,
+}
+
+impl Format {
+    /// What a file's name ends in.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy();
+        let ends = [
+            (".pb.gz", Self::Pprof),
+            (".pprof", Self::Pprof),
+            (".folded", Self::Folded),
+            (".svg", Self::Svg),
+            (".speedscope.json", Self::Speedscope),
+            (".txt", Self::Top),
+        ];
+        ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)
+    }
 }

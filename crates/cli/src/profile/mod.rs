@@ -1,6 +1,7 @@
-//! `temblor profile`: profiles that are in files.
+//! `temblor profile`: profiles of processes, and those that are in files.
 
 pub(crate) mod args;
+mod cpu;
 mod files;
 
 use temblor_profile::{
@@ -18,6 +19,7 @@ use crate::terminal::say;
 /// Shows and changes profiles.
 pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
+        ProfileCommand::Cpu(args) => cpu::cpu(args),
         ProfileCommand::Top(top) => show_top(top),
         ProfileCommand::Svg(svg) => draw(svg),
         ProfileCommand::Diff(diff) => compare(diff),
@@ -90,24 +92,31 @@ fn add_up(args: &Merge) -> Result<Exit, Failure> {
 fn rewrite(args: &Convert) -> Result<Exit, Failure> {
     let Source { profile: path, kind } = &args.source;
     let profile = read(path)?;
-    let kind = kind.as_deref();
-    let wrong = |error| of_input(path, error);
-    let written = match args.format {
-        Format::Pprof => pprof::write(&profile),
-        Format::Folded => folded::write(&profile, kind).map_err(wrong)?.into_bytes(),
-        Format::Speedscope => speedscope::write(&profile, &name_of(path)).into_bytes(),
+    let written = formatted(&profile, args.format, kind.as_deref(), &name_of(path))
+        .map_err(|error| of_input(path, error))?;
+    write(args.output.output.as_deref(), &written)
+}
+
+/// A profile in a format, and under a name where the format has room for one.
+fn formatted(
+    profile: &Profile,
+    format: Format,
+    kind: Option<&str>,
+    name: &str,
+) -> Result<Vec<u8>, temblor_profile::Error> {
+    Ok(match format {
+        Format::Pprof => pprof::write(profile),
+        Format::Folded => folded::write(profile, kind)?.into_bytes(),
+        Format::Speedscope => speedscope::write(profile, name).into_bytes(),
         Format::Top => {
             let all = TopOptions { kind: kind.map(str::to_owned), ..TopOptions::all() };
-            top(&profile, &all).map_err(wrong)?.into_bytes()
+            top(profile, &all)?.into_bytes()
         }
         Format::Svg => {
-            let tree = Tree::of(&profile, kind).map_err(wrong)?;
-            let what =
-                SvgOptions { title: name_of(path), ..described(&profile, kind).map_err(wrong)? };
-            svg(&tree, &what).map_err(wrong)?
+            let what = SvgOptions { title: name.to_owned(), ..described(profile, kind)? };
+            svg(&Tree::of(profile, kind)?, &what)?
         }
-    };
-    write(args.output.output.as_deref(), &written)
+    })
 }
 
 fn titled(what: SvgOptions, drawing: &Drawing, title: impl FnOnce() -> String) -> SvgOptions {

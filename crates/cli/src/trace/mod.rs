@@ -66,7 +66,8 @@ pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-fn length(text: &str) -> Result<Duration, Failure> {
+/// How long it is to go on.
+pub(crate) fn length(text: &str) -> Result<Duration, Failure> {
     let length = parse_duration(text).map_err(|why| input(format!("--for {text}: {why}")))?;
     if length.is_zero() || length > LENGTH_MAX {
         return Err(input(format!("--for {text}: give more than 0 and at most 24h")));

@@ -1,0 +1,78 @@
+//! `temblor profile cpu`: where processor time goes.
+
+use temblor_profile::{TopOptions, top};
+use temblor_runner::{Account, Collected, ProfileSettings, Stop, profile_cpu};
+
+use super::args::{Cpu, Format};
+use super::files::write;
+use super::formatted;
+use crate::exit::{Exit, Failure};
+use crate::run::{lab_that_is_up, need_root, stop_on_signals};
+use crate::terminal::say;
+use crate::trace::length;
+use crate::watched::sought;
+
+/// Functions that are printed where no file is asked for.
+const SHOWN: usize = 30;
+
+/// Collects, says how it went, and writes what was asked for.
+pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
+    let output = args.output.output.as_deref();
+    let format = args.format.or_else(|| output.and_then(Format::of));
+    if let (None, Some(path)) = (format, output) {
+        return Err(Failure::input(anyhow::anyhow!(
+            "{}: say with --format what to write, or end the name in .pb.gz, .svg, .folded, \
+             .speedscope.json or .txt",
+            path.display()
+        )));
+    }
+    let length = length(&args.lasting)?;
+    need_root()?;
+    let options = temblor_lab::Options::from_env().map_err(Failure::from);
+    let lab = options.and_then(|options| lab_that_is_up(&options));
+    // Who asks for none of its services need not have a lab that is well.
+    let lab = if args.targets.service.is_empty() { lab.unwrap_or(None) } else { lab? };
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let targets = sought(&args.targets);
+    let names: Vec<String> = targets.iter().map(|target| target.written.clone()).collect();
+    let name = if args.all { "processor time".to_owned() } else { names.join(", ") };
+    let Collected { profile, account } = profile_cpu(&ProfileSettings {
+        targets,
+        lab,
+        everybody: args.all,
+        rate_hz: args.rate,
+        length,
+        stop,
+    })?;
+    tell(&account);
+    let written = match format {
+        Some(format) => formatted(&profile, format, None, &name),
+        None => {
+            let shown = TopOptions { count: Some(SHOWN), ..TopOptions::all() };
+            top(&profile, &shown).map(String::into_bytes)
+        }
+    };
+    write(output, &written.map_err(Failure::other)?)
+}
+
+/// What was collected and what it cost, and what is missing.
+fn tell(account: &Account) {
+    let Account { samples, lost, ends, took, cost, naming } = account;
+    let kernel_ns = cost.net_ns() as f64;
+    say(&format!(
+        "{samples} samples in {:.1} s, {lost} lost; the kernel half took {:.1} us a sample, {:.3} % of \
+         one processor, and {:.1} MiB; named in {:.0} ms",
+        took.as_secs_f64(),
+        kernel_ns / 1e3 / *samples as f64,
+        kernel_ns / took.as_nanos() as f64 * 100.0,
+        cost.map_bytes as f64 / f64::from(1 << 20),
+        naming.as_secs_f64() * 1e3,
+    ));
+    for (end, times) in ends {
+        if let Some(why) = end.reason() {
+            let share = *times as f64 / *samples as f64 * 100.0;
+            say(&format!("{times} stacks ({share:.1} %) do not reach their thread's root: {why}"));
+        }
+    }
+}

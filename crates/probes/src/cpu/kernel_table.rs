@@ -67,7 +67,7 @@ pub(super) fn rule_as_told(rule: Rule) -> unwind_rule {
         Rule::Frame(frame) => frame,
         Rule::Signal => return told(unwind_cfa::UNWIND_CFA_SIGNAL),
         Rule::Root => return told(unwind_cfa::UNWIND_CFA_ROOT),
-        Rule::Unsupported(_) => return told(unwind_cfa::UNWIND_CFA_UNKNOWN),
+        Rule::Unsupported(_) => return told(unwind_cfa::UNWIND_CFA_UNSUPPORTED),
     };
     let (cfa, cfa_offset, cfa_plus) = match cfa {
         Cfa::At { base: Base::StackPointer, offset } => (unwind_cfa::UNWIND_CFA_STACK, offset, 0),
@@ -79,7 +79,7 @@ pub(super) fn rule_as_told(rule: Rule) -> unwind_rule {
             (unwind_cfa::UNWIND_CFA_AT_FRAME, offset, plus)
         }
         Cfa::Plt { pushed_from } => (unwind_cfa::UNWIND_CFA_STUB, pushed_from.into(), 0),
-        Cfa::Register { .. } => return told(unwind_cfa::UNWIND_CFA_UNKNOWN),
+        Cfa::Register { .. } => return told(unwind_cfa::UNWIND_CFA_UNSUPPORTED),
     };
     let (saved, saved_offset) = match frame_pointer {
         Saved::Unchanged => (unwind_saved::UNWIND_SAVED_UNCHANGED, 0),
@@ -97,11 +97,9 @@ pub(super) fn rule_as_told(rule: Rule) -> unwind_rule {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use proptest::collection::btree_map;
     use proptest::prelude::*;
-    use temblor_unwind::Missed;
-
-    use super::*;
 
     /// As the kernel half searches it.
     fn found(told: &KernelTable, address: u64) -> Option<u16> {
@@ -128,7 +126,7 @@ mod tests {
         ) {
             let rows: Vec<Row> =
                 rows.into_iter().map(|(address, rule)| Row { address, rule }).collect();
-            let table = Table { rows, rules: vec![Rule::Root; 3], missed: Missed::default() };
+            let table = Table { rows, rules: vec![Rule::Root; 3], ..Table::default() };
             let told = KernelTable::of(&table, &[5, 6, 7]).unwrap();
             let of_rows = |row: &Row| [row.address - 1, row.address, row.address + 1];
             for address in table.rows.iter().flat_map(of_rows).chain(asked) {

@@ -71,8 +71,8 @@ struct unwinder {
 	__u64 bp;
 	struct unwind_mapping mapping;
 	__u32 process;
-	/* The address is a caller's: what it was about to return to. */
-	__u32 is_caller;
+	/* The address is what was found where a frame pointer was taken for granted. */
+	__u32 is_guess;
 	/* Of a search. Read anew at each step, so that the verifier takes all steps for the same. */
 	volatile __u32 low;
 	volatile __u32 count;
@@ -175,6 +175,15 @@ static __always_inline int reads(__u64 *into, __u64 from)
 	return bpf_probe_read_user(into, sizeof(*into), (void *)from) == 0;
 }
 
+/* How far a frame pointer may be from the stack pointer where nobody says that it is one. */
+#define UNWIND_GUESS_BYTES_MAX (1 << 20)
+
+/* Whether it may be a frame pointer. */
+static __always_inline int may_point_to_frame(struct unwinder *of)
+{
+	return of->bp >= of->sp && of->bp - of->sp < UNWIND_GUESS_BYTES_MAX && !(of->bp & 7);
+}
+
 /* The frame that the kernel has laid for a signal's handler, which returns to code at the stack
  * pointer's ucontext: its registers lie at these distances. Part of the system call interface. */
 #define SIGNAL_BP 120
@@ -188,17 +197,23 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	__u64 cfa, bp = of->bp, pc;
 
 	if (!finds_mapping(of))
-		return UNWIND_END_NO_MAPPING;
-	if (of->mapping.kind == UNWIND_MAPPING_FRAMES) {
+		return of->is_guess ? UNWIND_END_NO_RULE : UNWIND_END_NO_MAPPING;
+	rule = NULL;
+	if (of->mapping.kind == UNWIND_MAPPING_TABLE) {
+		rule = find_rule(of);
+		if (rule && rule->cfa == UNWIND_CFA_UNKNOWN)
+			rule = NULL;
+		of->is_guess = !rule;
+		if (!rule && !may_point_to_frame(of))
+			return UNWIND_END_NO_RULE;
+	}
+	if (!rule) {
 		if (!of->bp)
 			return UNWIND_END_ROOT;
 		if (!reads(&bp, of->bp) || !reads(&pc, of->bp + 8))
 			return UNWIND_END_UNREADABLE;
 		cfa = of->bp + 16;
 	} else {
-		rule = find_rule(of);
-		if (!rule)
-			return UNWIND_END_NO_RULE;
 		switch (rule->cfa) {
 		case UNWIND_CFA_STACK:
 			cfa = of->sp + rule->cfa_offset;
@@ -222,7 +237,6 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 			    !reads(&of->sp, of->sp + SIGNAL_SP))
 				return UNWIND_END_UNREADABLE;
 			/* It was interrupted there, and has called nobody. The stack may be another. */
-			of->is_caller = 0;
 			return 0;
 		case UNWIND_CFA_ROOT:
 			return UNWIND_END_ROOT;
@@ -255,7 +269,6 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	of->pc = pc - 1;
 	of->sp = cfa;
 	of->bp = bp;
-	of->is_caller = 1;
 	return 0;
 }
 
@@ -354,7 +367,7 @@ static __always_inline void add_user_stack(struct unwind_stack *stack, struct ta
 	of->pc = registers->ip;
 	of->sp = registers->sp;
 	of->bp = registers->bp;
-	of->is_caller = 0;
+	of->is_guess = 0;
 	of->mapping.begin = 0;
 	of->mapping.end = 0;
 	if (registers->cs != UNWIND_WIDE) {

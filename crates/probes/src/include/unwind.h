@@ -20,7 +20,8 @@
 
 /* Where the frame of the caller begins: the address above the return address. */
 enum unwind_cfa {
-	/* Nobody knows. */
+	/* The file says nothing of it: code that was put together by hand, or by another program. It may
+	 * keep frame pointers. */
 	UNWIND_CFA_UNKNOWN = 0,
 	/* The stack pointer and an offset. */
 	UNWIND_CFA_STACK = 1,
@@ -36,6 +37,8 @@ enum unwind_cfa {
 	UNWIND_CFA_SIGNAL = 6,
 	/* The thread's outermost frame. */
 	UNWIND_CFA_ROOT = 7,
+	/* The file says it in a way that is not followed. */
+	UNWIND_CFA_UNSUPPORTED = 8,
 };
 
 /* Where the caller's frame pointer is. */

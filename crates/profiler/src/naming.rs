@@ -7,7 +7,7 @@ use temblor_profile::{
     Builder, Function, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, ValueType,
 };
-use temblor_symbols::{FileId, Files, Place, Symbolizer, Symbols, Unknown};
+use temblor_symbols::{FileId, Place, Symbolizer, Symbols, Unknown};
 
 use crate::spaces::Spaces;
 use crate::stacks::{Seen, Stacks, UserFrame};
@@ -35,6 +35,11 @@ pub(crate) fn name(
     ordered.sort_by_key(|(seen, times)| {
         (std::cmp::Reverse(**times), seen.process, seen.user.to_vec(), seen.kernel.to_vec())
     });
+    // The first mapping is that of the program which the profile is of.
+    let program = ordered.iter().find_map(|(seen, _)| spaces.program_of(seen.process));
+    if let Some(program) = program {
+        naming.mapping(program);
+    }
     for (seen, times) in ordered {
         naming.add(seen, *times, targets, weight);
     }
@@ -135,8 +140,8 @@ impl<'of> Naming<'of> {
             Some(Place::File { file, offset }) => {
                 let mapping = self.mapping(file);
                 let symbols = self.of_files.get(&(file, offset)).cloned();
-                let files = &self.spaces.files;
-                let lines = self.lines(symbols.as_ref(), || unnamed(files, file, offset));
+                let spaces = self.spaces;
+                let lines = self.lines(symbols.as_ref(), || unnamed(spaces, file, offset));
                 let address = offset;
                 self.builder.location(Location {
                     mapping: Some(mapping),
@@ -210,9 +215,10 @@ impl<'of> Naming<'of> {
 /// All that can be known is: whoever reads the profile need not look for more.
 const KNOWN: Known = Known { functions: true, filenames: true, lines: true, inlines: true };
 
-/// The file and the place in it: who has its symbols can look further.
-fn unnamed(files: &Files, file: FileId, offset: u64) -> String {
-    let path = files.get(file).map(|held| held.path());
+/// The file, and where in it the function begins: who has its symbols can look further.
+fn unnamed(spaces: &Spaces, file: FileId, offset: u64) -> String {
+    let path = spaces.files.get(file).map(|held| held.path());
     let name = path.and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
-    format!("[{}+{offset:#x}]", name.as_deref().unwrap_or("unknown file"))
+    let begins = spaces.function_at(file, offset).unwrap_or(offset);
+    format!("[{}+{begins:#x}]", name.as_deref().unwrap_or("unknown file"))
 }

@@ -1,6 +1,7 @@
 //! Where the code of the processes lies, for us and for the kernel half.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 
 use temblor_probes::cpu::{CodeMapping, CpuSampler, Frames, TableId};
@@ -32,6 +33,7 @@ struct Known {
 struct Told {
     table: TableId,
     segments: Vec<Segment>,
+    functions: Vec<Range<u64>>,
 }
 
 /// The processes by their numbers in the first pid namespace.
@@ -41,6 +43,8 @@ pub(crate) struct Spaces {
     known: HashMap<u32, Known>,
     /// None: the file says nothing of frames.
     tables: HashMap<FileId, Option<Told>>,
+    /// The programs that they run.
+    programs: HashMap<u32, FileId>,
     /// What their runtimes told of the code that they made.
     pub(crate) perf_maps: HashMap<u32, PerfMap>,
 }
@@ -53,12 +57,18 @@ impl Spaces {
             files: Files::new(share.min(OPEN_MAX)),
             known: HashMap::new(),
             tables: HashMap::new(),
+            programs: HashMap::new(),
             perf_maps: HashMap::new(),
         }
     }
 
     pub(crate) fn of(&self, process: u32) -> Option<&Space> {
         self.known.get(&process).map(|known| &known.space)
+    }
+
+    /// The program that a process runs, or ran.
+    pub(crate) fn program_of(&self, process: u32) -> Option<FileId> {
+        self.programs.get(&process).copied()
     }
 
     /// Looks at a process, unless that was done a moment ago, and tells the kernel half. One that has
@@ -89,6 +99,11 @@ impl Spaces {
                 }
             }
             sampler.tell_process(process, &mappings)?;
+        }
+        // Its libraries lie above it.
+        let places = space.maps().all().iter().map(|mapping| mapping.addresses.start);
+        if let Some(Place::File { file, .. }) = places.map(|start| space.locate(start)).next() {
+            self.programs.insert(process, file);
         }
         let in_vain = if is_new { 0 } else { in_vain + 1 };
         self.known.insert(process, Known { pid, space, looked_ns: now_ns, in_vain });
@@ -128,7 +143,7 @@ impl Spaces {
             self.tables.insert(file, told);
         }
         // Without a table there may be frame pointers, as in Go.
-        let Some(Some(Told { table, segments })) = self.tables.get(&file) else {
+        let Some(Some(Told { table, segments, .. })) = self.tables.get(&file) else {
             return Ok(Some(Frames::Pointers));
         };
         let of_mapping = |segment: &&Segment| {
@@ -149,6 +164,21 @@ impl Spaces {
         }))
     }
 
+    /// Where in a file the function begins that is at a place in it, as far as its unwind information
+    /// tells: also where its symbols do not.
+    pub(crate) fn function_at(&self, file: FileId, offset: u64) -> Option<u64> {
+        let Told { segments, functions, .. } = self.tables.get(&file)?.as_ref()?;
+        let segment = segments.iter().find(|segment| {
+            (segment.file_offset..segment.file_offset.saturating_add(segment.size))
+                .contains(&offset)
+        })?;
+        let address = (offset - segment.file_offset).checked_add(segment.address)?;
+        let after = functions.partition_point(|function| function.start <= address);
+        let function = functions.get(after.checked_sub(1)?)?;
+        let start = function.contains(&address).then_some(function.start)?;
+        start.checked_sub(segment.address)?.checked_add(segment.file_offset)
+    }
+
     fn tell_file(&self, sampler: &mut CpuSampler, file: FileId) -> Result<Option<Told>, Error> {
         let Some(held) = self.files.get(file) else { return Ok(None) };
         let of_file = || -> Option<_> {
@@ -160,7 +190,7 @@ impl Spaces {
         };
         let Some((table, segments)) = of_file() else { return Ok(None) };
         let id = sampler.add_table(&table)?;
-        Ok(id.map(|table| Told { table, segments }))
+        Ok(id.map(|id| Told { table: id, segments, functions: table.functions }))
     }
 
     /// Reads what the runtimes of these processes have told, while they are there.

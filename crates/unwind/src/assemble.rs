@@ -29,7 +29,8 @@ pub(crate) fn table(read: Read) -> Result<Table, Error> {
         return Err(Error::TooManyRows);
     }
     let missed = count(&rows, &read.rules, read.missed);
-    Ok(Table { rows, rules: read.rules, missed })
+    let functions = read.spans.iter().map(|span| span.addresses.clone()).collect();
+    Ok(Table { rows, rules: read.rules, functions, missed })
 }
 
 /// Counts what the rows do not tell.

@@ -1,6 +1,7 @@
 //! What comes out: rows and the rules that they name.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::{Reason, Rule};
 
@@ -18,6 +19,10 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Each rule once.
     pub rules: Vec<Rule>,
+    /// Whose addresses the file speaks of: functions, or parts of them where a compiler has put what
+    /// is seldom run elsewhere. Sorted; none overlaps another. They are there, too, where a file was
+    /// stripped of its functions' names.
+    pub functions: Vec<Range<u64>>,
     /// What the table does not tell.
     pub missed: Missed,
 }
@@ -75,7 +80,7 @@ mod tests {
                 .map(|(address, rule)| Row { address, rule })
                 .into(),
             rules: vec![Rule::Root, unsupported],
-            missed: Missed::default(),
+            ..Table::default()
         };
         for (address, rule) in [
             (0, None),

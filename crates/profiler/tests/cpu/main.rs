@@ -169,6 +169,7 @@ fn shares_are_those_of_the_time() {
     assert!((heavy - 0.75).abs() < 4.0 * error + 0.01, "{heavy} of {account:?}");
     let hot = share(&profile, |names| names.iter().any(|name| name == "spin"));
     assert!(hot > 0.97, "{hot}");
+    assert!(profile.mappings[0].file.ends_with("/program"), "{:?}", profile.mappings);
 }
 
 #[test]
@@ -244,6 +245,27 @@ fn copies_of_a_process_are_known_from_their_first_moment() {
         sample.labels.iter().filter(|label| label.key == "pid").map(|label| label.value.clone())
     });
     assert!(pids.collect::<std::collections::HashSet<_>>().len() > 10, "many processes");
+}
+
+#[test]
+fn a_stripped_programs_functions_are_told_apart() {
+    if !possible() {
+        return;
+    }
+    let program = Program::build();
+    let stripped = Command::new("strip").arg(&program.path).status().unwrap();
+    assert!(stripped.success());
+    let running = program.start(&["shares"]);
+    let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
+    let reach = account.ends.get(&End::Root).copied().unwrap_or(0);
+    assert!(reach * 100 >= account.samples * 99, "{account:?}");
+    let mut unnamed: Vec<String> =
+        profile.samples.iter().flat_map(|s| names(&profile, s)).collect();
+    unnamed.retain(|name| name.starts_with("[program+0x"));
+    unnamed.sort();
+    unnamed.dedup();
+    // spin, light, heavy, main and _start, each by where it begins.
+    assert_eq!(unnamed.len(), 5, "{unnamed:?}");
 }
 
 #[test]

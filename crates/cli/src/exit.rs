@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Fail = 1,
     /// The input was wrong; nothing was started. Also what clap exits with.
     Input = 2,
-    /// The verdict is `invalid`.
+    /// The verdict is `invalid`, or a profile has no samples.
     Invalid = 3,
     /// The run was cut short, or something that should have worked did not.
     Aborted = 4,
@@ -100,6 +100,7 @@ impl From<RunnerError> for Failure {
         let exit = match &error {
             RunnerError::Input(_) | RunnerError::Busy(_) => Exit::Input,
             RunnerError::Missing { .. } => Exit::Missing,
+            RunnerError::Nothing(_) => Exit::Invalid,
             RunnerError::Failed { .. } => Exit::Aborted,
         };
         Self { exit, error: error.into() }

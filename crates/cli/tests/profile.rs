@@ -1,6 +1,10 @@
 //! `temblor profile` on files: what it writes, and what it refuses.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail where they stand, as tests do, and say why they skip"
+)]
 
 mod common;
 
@@ -8,7 +12,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use self::common::{Process, TEMBLOR, possible};
+use self::common::{Process, TEMBLOR, eventually, possible};
 
 const BEFORE: &str = "main;accept 10\nmain;accept;parse 20\nmain;work 70\n";
 const AFTER: &str = "main;accept 10\nmain;accept;parse 50\nmain;work 70\n";
@@ -133,4 +137,92 @@ fn an_empty_profile_is_said_to_be_empty() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0));
     assert!(told.contains("put load on the program, or collect for longer"), "{told}");
+}
+
+/// A real Go program that hands its profiles out: Prometheus itself.
+#[test]
+fn a_go_programs_own_profiles_are_fetched() {
+    if Command::new("prometheus").arg("--version").output().is_err() {
+        eprintln!("skipped: no prometheus here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("prometheus.yml"), "global: {scrape_interval: 1s}\n").unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let _prometheus = Process(
+        Command::new("prometheus")
+            .arg(format!("--config.file={}", path("prometheus.yml")))
+            .arg(format!("--storage.tsdb.path={}", path("data")))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    // It answers a while after its start.
+    let goroutines = eventually("its goroutines", || {
+        let output = temblor(&["fetch", "goroutine", &url], "");
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    });
+    assert!(goroutines.contains("Type: goroutine") && goroutines.contains("runtime.gopark"));
+
+    let heap = path("heap.pb.gz");
+    let output = temblor(&["fetch", "heap", &url, "-o", &heap], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = printed(&["top", &heap, "--type", "alloc_space", "--all"], "");
+    assert!(told.contains("Type: alloc_space") && told.contains("runtime.main"), "{told}");
+
+    // It has never switched this on.
+    let output = temblor(&["fetch", "block", &url], "");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("runtime.SetBlockProfileRate"), "{told}");
+
+    let output = temblor(&["fetch", "heap", &format!("{url}/nowhere")], "");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("imports net/http/pprof"), "{told}");
+}
+
+/// Go's own tool reads what is written, and tells it in the same words.
+#[test]
+fn go_tool_pprof_tells_the_same_of_a_profile() {
+    let pprof =
+        |args: &[&str]| Command::new("go").args(["tool", "pprof", "-top"]).args(args).output();
+    if !pprof(&["-help"])
+        .is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("-top"))
+    {
+        eprintln!("skipped: there is no Go here (go tool pprof)");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (before, after) = (path("before.pb.gz"), path("after.pb.gz"));
+    for (text, to) in [(BEFORE, &before), (AFTER, &after)] {
+        let output = temblor(&["convert", "-", "--to", "pprof", "-o", to], text);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let told = |args: &[&str]| String::from_utf8(pprof(args).unwrap().stdout).unwrap();
+    assert_eq!(printed(&["top", &before], ""), told(&[&before]));
+    assert_eq!(
+        printed(&["top", &before, "--cum", "-n", "2"], ""),
+        told(&["-cum", "-nodecount=2", &before])
+    );
+    assert_eq!(printed(&["diff", &before, &after], ""), told(&["-diff_base", &before, &after]));
+    let sum = path("sum.pb.gz");
+    printed(&["merge", &before, &after, "-o", &sum], "");
+    assert_eq!(printed(&["top", &sum], ""), told(&[&before, &after]));
+}
+
+#[test]
+fn who_does_not_answer_is_told() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let output = temblor(&["fetch", "heap", &format!("http://127.0.0.1:{port}")], "");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("onnection refused"), "{told}");
+    let output = temblor(&["fetch", "heap", "127.0.0.1:1"], "");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
 }

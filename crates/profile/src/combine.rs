@@ -22,9 +22,7 @@ pub fn merge<'of>(profiles: impl IntoIterator<Item = &'of Profile>) -> Result<Pr
         same_types(first, one)?;
         add(&mut sum, one, 1, &[]);
         let about = sum.about();
-        if one.time_ns != 0 && (about.time_ns == 0 || one.time_ns < about.time_ns) {
-            about.time_ns = one.time_ns;
-        }
+        about.time_ns = earlier(about.time_ns, one.time_ns);
         about.duration_ns = about.duration_ns.saturating_add(one.duration_ns);
         about.period = about.period.max(one.period);
         let new = one.comments.iter().filter(|comment| !about.comments.contains(comment));
@@ -46,8 +44,17 @@ pub fn difference(base: &Profile, new: &Profile) -> Result<Profile, Error> {
     let is_base = Label { key: BASE_LABEL.to_owned(), value: LabelValue::Text("true".to_owned()) };
     add(&mut sum, base, -1, &[is_base]);
     add(&mut sum, new, 1, &[]);
+    sum.about().time_ns = earlier(base.time_ns, new.time_ns);
     sum.about().duration_ns = new.duration_ns.saturating_add(base.duration_ns);
     Ok(sum.finish())
+}
+
+/// Of those that are known.
+fn earlier(one_ns: i64, other_ns: i64) -> i64 {
+    match (one_ns, other_ns) {
+        (0, known) | (known, 0) => known,
+        (one, other) => one.min(other),
+    }
 }
 
 fn begun_with(first: &Profile) -> Builder {

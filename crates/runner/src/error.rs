@@ -16,6 +16,9 @@ pub enum RunnerError {
         /// How to get it.
         how: String,
     },
+    /// Everything went well, and what was looked for was not there to be seen: exit 3.
+    #[error("{0}")]
+    Nothing(String),
     /// Another run is under way on this machine.
     #[error("another run is under way (it holds {}); wait for it or end it", .0.display())]
     Busy(PathBuf),

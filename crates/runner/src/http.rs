@@ -24,11 +24,21 @@ impl Http {
 
     /// The status and the body, or in words why there is none.
     pub(crate) async fn get(&self, url: &str, bound: Duration) -> Result<(u16, Bytes), String> {
+        self.get_at_most(url, bound, ANSWER_BYTES_MAX).await
+    }
+
+    /// The same for an answer of another size.
+    pub(crate) async fn get_at_most(
+        &self,
+        url: &str,
+        bound: Duration,
+        bytes_max: usize,
+    ) -> Result<(u16, Bytes), String> {
         let uri = url.parse::<hyper::Uri>().map_err(|e| format!("{url} is not a URL: {e}"))?;
         let ask = async {
             let answer = self.0.get(uri).await.map_err(|e| chain(&e))?;
             let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            let body = Limited::new(answer.into_body(), bytes_max)
                 .collect()
                 .await
                 .map_err(|e| format!("the answer broke off: {e}"))?;

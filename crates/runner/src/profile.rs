@@ -45,7 +45,7 @@ pub fn profile_cpu(settings: &ProfileSettings) -> Result<Collected, RunnerError>
     };
     collect(&targets, &cpu, enough).map_err(|error| match error {
         Error::Sampler(ProbeError::Missing { what, how }) => RunnerError::Missing { what, how },
-        error @ Error::NoSamples { .. } => RunnerError::Input(error.to_string()),
+        error @ Error::NoSamples { .. } => RunnerError::Nothing(error.to_string()),
         error => RunnerError::failed("the processors could not be sampled")(error.into()),
     })
 }

@@ -16,6 +16,8 @@ pub(crate) struct Profile {
 pub(crate) enum ProfileCommand {
     /// Collect where processor time goes, of any process and with no change to it
     Cpu(Cpu),
+    /// Fetch a profile that a program collects of itself, as Go's net/http/pprof hands them out
+    Fetch(Fetch),
     /// Print the functions that weigh most, as `go tool pprof -top` does
     Top(Top),
     /// Draw a flamegraph that can be searched and zoomed in a browser
@@ -50,6 +52,44 @@ pub(crate) struct Cpu {
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Without -o the heaviest functions are printed.\n\nExample: temblor \
+    profile fetch heap http://127.0.0.1:9090 -o heap.pb.gz")]
+pub(crate) struct Fetch {
+    /// What is collected
+    #[arg(value_name = "KIND", value_enum)]
+    pub(crate) kind: Kind,
+    /// The program's address, with the path of its profiles where that is not /debug/pprof
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// How long it collects; of all but cpu, what came on top meanwhile [default: 30s for cpu, and
+    /// for the others what there is now]
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(crate) lasting: Option<String>,
+    /// The format to write [default: what the file's name ends in says, else text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What a program collects of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Processor time
+    Cpu,
+    /// Memory in use
+    Heap,
+    /// All memory that was allocated
+    Allocs,
+    /// Time spent waiting
+    Block,
+    /// Time that others had to wait for locks
+    Mutex,
+    /// What each goroutine is at
+    Goroutine,
 }
 
 /// A profile in a file.

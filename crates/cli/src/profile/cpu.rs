@@ -1,31 +1,19 @@
 //! `temblor profile cpu`: where processor time goes.
 
-use temblor_profile::{TopOptions, top};
 use temblor_runner::{Account, Collected, ProfileSettings, Stop, profile_cpu};
 
-use super::args::{Cpu, Format};
-use super::files::write;
-use super::formatted;
+use super::args::Cpu;
+use super::{asked_format, hand_over};
 use crate::exit::{Exit, Failure};
 use crate::run::{lab_that_is_up, need_root, stop_on_signals};
 use crate::terminal::say;
 use crate::trace::length;
 use crate::watched::sought;
 
-/// Functions that are printed where no file is asked for.
-const SHOWN: usize = 30;
-
 /// Collects, says how it went, and writes what was asked for.
 pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     let output = args.output.output.as_deref();
-    let format = args.format.or_else(|| output.and_then(Format::of));
-    if let (None, Some(path)) = (format, output) {
-        return Err(Failure::input(anyhow::anyhow!(
-            "{}: say with --format what to write, or end the name in .pb.gz, .svg, .folded, \
-             .speedscope.json or .txt",
-            path.display()
-        )));
-    }
+    let format = asked_format(args.format, output)?;
     let length = length(&args.lasting)?;
     need_root()?;
     let options = temblor_lab::Options::from_env().map_err(Failure::from);
@@ -46,14 +34,7 @@ pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
         stop,
     })?;
     tell(&account);
-    let written = match format {
-        Some(format) => formatted(&profile, format, None, &name),
-        None => {
-            let shown = TopOptions { count: Some(SHOWN), ..TopOptions::all() };
-            top(&profile, &shown).map(String::into_bytes)
-        }
-    };
-    write(output, &written.map_err(Failure::other)?)
+    hand_over(&profile, format, &name, output)
 }
 
 /// What was collected and what it cost, and what is missing.

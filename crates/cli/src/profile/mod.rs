@@ -2,7 +2,10 @@
 
 pub(crate) mod args;
 mod cpu;
+mod fetch;
 mod files;
+
+use std::path::Path;
 
 use temblor_profile::{
     Profile, Shape, SvgOptions, TopOptions, Tree, difference, folded, merge, pprof, speedscope,
@@ -20,6 +23,7 @@ use crate::terminal::say;
 pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
         ProfileCommand::Cpu(args) => cpu::cpu(args),
+        ProfileCommand::Fetch(args) => fetch::fetch(args),
         ProfileCommand::Top(top) => show_top(top),
         ProfileCommand::Svg(svg) => draw(svg),
         ProfileCommand::Diff(diff) => compare(diff),
@@ -95,6 +99,38 @@ fn rewrite(args: &Convert) -> Result<Exit, Failure> {
     let written = formatted(&profile, args.format, kind.as_deref(), &name_of(path))
         .map_err(|error| of_input(path, error))?;
     write(args.output.output.as_deref(), &written)
+}
+
+/// Functions that are printed where no file is asked for.
+const SHOWN: usize = 30;
+
+/// What a file that is to be written has for a format. None: there is no file, and text is printed.
+fn asked_format(format: Option<Format>, output: Option<&Path>) -> Result<Option<Format>, Failure> {
+    match (format.or_else(|| output.and_then(Format::of)), output) {
+        (None, Some(path)) => Err(Failure::input(anyhow::anyhow!(
+            "{}: say with --format what to write, or end the name in .pb.gz, .svg, .folded, \
+             .speedscope.json or .txt",
+            path.display()
+        ))),
+        (format, _) => Ok(format),
+    }
+}
+
+/// Writes what was collected, or prints its heaviest functions.
+fn hand_over(
+    profile: &Profile,
+    format: Option<Format>,
+    name: &str,
+    output: Option<&Path>,
+) -> Result<Exit, Failure> {
+    let written = match format {
+        Some(format) => formatted(profile, format, None, name),
+        None => {
+            let shown = TopOptions { count: Some(SHOWN), ..TopOptions::all() };
+            top(profile, &shown).map(String::into_bytes)
+        }
+    };
+    write(output, &written.map_err(Failure::other)?)
 }
 
 /// A profile in a format, and under a name where the format has room for one.

@@ -13,10 +13,11 @@ EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-poo
 	latency cascade
 
 .PHONY: help setup build demo test test-kernels torture lint fmt bench chaos-all chaos-check chaos-logs \
+	profile-cpu profile-cpu-long profile-clean profile-help \
 	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what building, testing and the demo need (Debian, Ubuntu)
 	@scripts/setup.sh
@@ -40,6 +41,19 @@ chaos-check: build ## Check the experiments, the machine, and that nothing is le
 
 chaos-logs: ## Show the end of each lab service's log, and where the runs are
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos-logs.sh
+
+profile-cpu: setup build ## Profile the lab's services for 30 s each: profiles, flamegraphs and tables in profiles/
+	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 30
+
+profile-cpu-long: setup build ## The same for 60 s each
+	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 60
+
+profile-clean: ## Delete what the targets above have written
+	rm -rf profiles
+
+profile-help: build ## What can be profiled, and how profiles are shown
+	@$(TEMBLOR) profile --help
+	@$(TEMBLOR) profile cpu --help
 
 # The programs are built as the user and tested as root: what needs root is most of what there is.
 test: setup ## Run every test, those that need root and real servers included

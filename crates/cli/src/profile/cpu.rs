@@ -10,6 +10,9 @@ use crate::terminal::say;
 use crate::trace::length;
 use crate::watched::sought;
 
+/// With fewer samples shares say little: they may be off by a tenth of the whole.
+const FEW: u64 = 100;
+
 /// Collects, says how it went, and writes what was asked for.
 pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     let output = args.output.output.as_deref();
@@ -40,16 +43,20 @@ pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
 /// What was collected and what it cost, and what is missing.
 fn tell(account: &Account) {
     let Account { samples, lost, ends, took, cost, naming } = account;
-    let kernel_ns = cost.net_ns() as f64;
+    let kernel_share = cost.net_ns() as f64 / took.as_nanos() as f64;
     say(&format!(
-        "{samples} samples in {:.1} s, {lost} lost; the kernel half took {:.1} us a sample, {:.3} % of \
-         one processor, and {:.1} MiB; named in {:.0} ms",
+        "{samples} samples in {:.1} s, {lost} lost; the kernel half took {:.3} % of one processor and \
+         {:.1} MiB; named in {:.0} ms",
         took.as_secs_f64(),
-        kernel_ns / 1e3 / *samples as f64,
-        kernel_ns / took.as_nanos() as f64 * 100.0,
+        kernel_share * 100.0,
         cost.map_bytes as f64 / f64::from(1 << 20),
         naming.as_secs_f64() * 1e3,
     ));
+    if *samples < FEW {
+        // Twice the standard error of a share of one half, where it is largest.
+        let off = (1.0 / *samples as f64).sqrt() * 100.0;
+        say(&format!("few samples: a share may be off by {off:.0} %; collect for longer"));
+    }
     for (end, times) in ends {
         if let Some(why) = end.reason() {
             let share = *times as f64 / *samples as f64 * 100.0;

@@ -17,7 +17,6 @@ const volatile __u32 everybody = 0;
 const volatile struct unwind_stack layout_stack = {};
 const volatile struct unwind_process layout_process = {};
 const volatile struct unwind_rule layout_rule = {};
-const volatile struct unwind_row layout_row = {};
 
 /* Samples for which there was no room. */
 __u64 samples_lost = 0;

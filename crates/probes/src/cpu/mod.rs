@@ -35,9 +35,9 @@ use crate::roster::{MEMBERS, Roster};
 use crate::tracepoints;
 
 crate::plain::generated!("cpu");
-use generated::types::{bss, rodata, unwind_process, unwind_row, unwind_rule, unwind_stack};
+use generated::types::{bss, rodata, unwind_process, unwind_rule, unwind_stack};
 
-plain!(bss, rodata, unwind_process, unwind_row, unwind_rule, unwind_stack);
+plain!(bss, rodata, unwind_process, unwind_rule, unwind_stack);
 
 const NAME: &str = "cpu";
 const PROGRAM: &str = "cpu_sample";

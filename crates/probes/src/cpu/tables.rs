@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType, libbpf_sys};
 use temblor_unwind::{Rule, Table};
 
-use super::generated::types::{
-    unwind_mapping, unwind_mapping_kind, unwind_process, unwind_row, unwind_rule,
-};
+use super::generated::types::{unwind_mapping, unwind_process, unwind_rule};
 use super::kernel_table::{KernelTable, rule_as_told};
 use crate::Error;
 use crate::object::Loaded;
@@ -52,8 +50,8 @@ pub enum Frames {
 /// The tables that the kernel half has.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// Where each table's places are counted from.
-    bases: Vec<u64>,
+    /// Where each table's places are counted from, and how many pages it has.
+    bases: Vec<(u64, u32)>,
     rules: HashMap<Rule, u16>,
     /// The first is for what nothing is known of.
     rules_next: u16,
@@ -72,9 +70,8 @@ impl Tables {
         let Some(told) = KernelTable::of(table, &numbers).filter(|_| id < TABLES_MAX) else {
             return Ok(None);
         };
-        put_inner(loaded, "pages", id, &told.pages)?;
-        put_inner(loaded, "rows", id, &told.rows_as_told())?;
-        self.bases.push(told.base);
+        put_inner(loaded, "tables", id, &told.as_told())?;
+        self.bases.push((told.base, told.pages()));
         Ok(Some(TableId(id)))
     }
 
@@ -102,15 +99,15 @@ impl Tables {
         sorted.truncate(MAPPINGS_MAX);
         told.count = sorted.len() as u32;
         for (told, mapping) in told.mappings.iter_mut().zip(&sorted) {
-            let (kind, table, bias) = match mapping.frames {
+            let (table, pages, bias) = match mapping.frames {
                 Frames::Table { table: TableId(table), bias } => {
-                    let base = self.bases[table as usize];
-                    (unwind_mapping_kind::UNWIND_MAPPING_TABLE, table, bias.wrapping_add(base))
+                    let (base, pages) = self.bases[table as usize];
+                    (table, pages, bias.wrapping_add(base))
                 }
-                Frames::Pointers => (unwind_mapping_kind::UNWIND_MAPPING_FRAMES, 0, 0),
+                Frames::Pointers => (0, 0, 0),
             };
             let (begin, end) = (mapping.begin, mapping.end);
-            *told = unwind_mapping { begin, end, bias, table, kind };
+            *told = unwind_mapping { begin, end, bias, table, pages };
         }
         told
     }
@@ -138,6 +135,3 @@ fn put_inner<T: Plain>(
     inner.update_batch(&keys, &bytes, count, MapFlags::ANY, MapFlags::ANY).map_err(failed)?;
     loaded.put_map(outer, &at, &inner)
 }
-
-// Its rows go as they are.
-const _: () = assert!(size_of::<unwind_row>() == 4);

@@ -29,7 +29,8 @@ struct {
 	__type(value, struct unwind_process);
 } processes SEC(".maps");
 
-/* For each table, where the rows of each of its pages begin, and one more for the end. */
+/* For each table where the rows of each of its pages begin, and where the last one's end; then the
+ * rows. In one array, because what is touched at a sample lies in no cache any more. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, UNWIND_TABLES_MAX);
@@ -41,21 +42,7 @@ struct {
 		__type(key, __u32);
 		__type(value, __u32);
 	});
-} pages SEC(".maps");
-
-/* For each table its rows. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, UNWIND_TABLES_MAX);
-	__type(key, __u32);
-	__array(values, struct {
-		__uint(type, BPF_MAP_TYPE_ARRAY);
-		__uint(map_flags, BPF_F_INNER_MAP);
-		__uint(max_entries, 1);
-		__type(key, __u32);
-		__type(value, struct unwind_row);
-	});
-} rows SEC(".maps");
+} tables SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -132,17 +119,17 @@ static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
 	__u64 place = of->pc - of->mapping.bias;
 	__u32 page = place >> UNWIND_PAGE_BITS, next = page + 1, at, rule;
 	__u32 low = place & ((1 << UNWIND_PAGE_BITS) - 1);
-	__u32 *begin, *end;
-	struct unwind_row *row;
-	void *inner;
+	__u32 *begin, *end, *row;
+	void *table;
 
-	inner = bpf_map_lookup_elem(&pages, &of->mapping.table);
-	if (!inner)
+	if (place >> UNWIND_PAGE_BITS >= of->mapping.pages)
 		return NULL;
-	begin = bpf_map_lookup_elem(inner, &page);
-	end = bpf_map_lookup_elem(inner, &next);
-	inner = bpf_map_lookup_elem(&rows, &of->mapping.table);
-	if (!begin || !end || !inner)
+	table = bpf_map_lookup_elem(&tables, &of->mapping.table);
+	if (!table)
+		return NULL;
+	begin = bpf_map_lookup_elem(table, &page);
+	end = bpf_map_lookup_elem(table, &next);
+	if (!begin || !end)
 		return NULL;
 	of->low = *begin;
 	of->count = *end - *begin;
@@ -152,10 +139,10 @@ static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
 		at = of->low + half;
 		if (!half)
 			break;
-		row = bpf_map_lookup_elem(inner, &at);
+		row = bpf_map_lookup_elem(table, &at);
 		if (!row)
 			return NULL;
-		if (row->low <= low) {
+		if ((*row & 0xffff) <= low) {
 			of->low = at;
 			of->count -= half;
 		} else {
@@ -163,10 +150,10 @@ static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
 		}
 	}
 	at = of->low;
-	row = bpf_map_lookup_elem(inner, &at);
+	row = bpf_map_lookup_elem(table, &at);
 	if (!row)
 		return NULL;
-	rule = row->rule;
+	rule = *row >> UNWIND_ROW_RULE_SHIFT;
 	return bpf_map_lookup_elem(&rules, &rule);
 }
 
@@ -199,7 +186,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	if (!finds_mapping(of))
 		return of->is_guess ? UNWIND_END_NO_RULE : UNWIND_END_NO_MAPPING;
 	rule = NULL;
-	if (of->mapping.kind == UNWIND_MAPPING_TABLE) {
+	if (of->mapping.pages) {
 		rule = find_rule(of);
 		if (rule && rule->cfa == UNWIND_CFA_UNKNOWN)
 			rule = NULL;

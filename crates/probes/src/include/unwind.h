@@ -64,19 +64,10 @@ struct unwind_rule {
 	__s32 return_offset;
 };
 
-struct unwind_row {
-	/* The last bits of the first address for which it holds. */
-	__u16 low;
-	/* The number of a rule; that of the first one is for addresses of which nothing is known. */
-	__u16 rule;
-};
-
-enum unwind_mapping_kind {
-	/* It has a table. */
-	UNWIND_MAPPING_TABLE = 1,
-	/* It has none, and is taken to keep frame pointers: code that was made at run time. */
-	UNWIND_MAPPING_FRAMES = 2,
-};
+/* A row takes 32 bits: the lower half are the last bits of the first address for which it holds, the
+ * upper half is the number of a rule; that of the first one is for addresses of which nothing is
+ * known. */
+#define UNWIND_ROW_RULE_SHIFT 16
 
 struct unwind_mapping {
 	__u64 begin;
@@ -84,7 +75,9 @@ struct unwind_mapping {
 	/* What is taken from an address to have its place in the table. */
 	__u64 bias;
 	__u32 table;
-	enum unwind_mapping_kind kind;
+	/* How many pages the table has. 0: there is none, and frame pointers are taken to be kept, as in
+	 * code that was made at run time. */
+	__u32 pages;
 };
 
 /* In the order of their addresses. */

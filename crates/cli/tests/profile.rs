@@ -106,9 +106,11 @@ fn a_running_process_is_profiled_into_any_format() {
             temblor(&["cpu", "--pid", &pid, "--for", "1s", "--rate", "499", "-o", path], "");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{told}");
-        assert!(told.contains(" samples in 1.") && told.contains("0 lost"), "{told}");
+        assert!(told.contains(" samples in ") && told.contains(" s, 0 lost;"), "{told}");
         assert!(fs::read(path).unwrap().starts_with(begins), "{name}");
     }
+    let folded = fs::read_to_string(dir.path().join("shell.folded")).unwrap();
+    assert!(folded.contains(";__libc_start_main"), "{folded}");
     let pprof = dir.path().join("shell.pb.gz");
     let told = printed(&["top", pprof.to_str().unwrap(), "--all"], "");
     // The shell has no names of its own but what its library needs of it.
@@ -122,6 +124,7 @@ fn what_cannot_be_profiled_is_said_before_anything_is_attached() {
         (&["cpu", "--all", "--for", "0s"], "--for 0s: give more than 0"),
         (&["cpu", "--all", "--rate", "0"], "0 is not in 1..=10000"),
         (&["cpu", "--all", "-o", "x.png"], "x.png: say with --format what to write"),
+        (&["cpu", "--all", "-o", "/nosuch/x.svg"], "/nosuch/x.svg: No such file or directory"),
     ] {
         let output = temblor(args, "");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -240,13 +240,18 @@ impl Profile {
     pub fn name_of(&self, location: &Location, line: Option<&Line>) -> String {
         let function = line.and_then(|line| line.function).map(|id| self.function(id));
         match function.map(|function| function.name.as_str()) {
-            Some(name) if !name.is_empty() => name.to_owned(),
+            Some(name) if !name.is_empty() => shown(name),
             _ => match location.mapping.map(|id| self.mapping(id).file.as_str()) {
-                Some(file) if !file.is_empty() => format!("[{}]", base_name(file)),
+                Some(file) if !file.is_empty() => format!("[{}]", shown(base_name(file))),
                 _ => "<unknown>".to_owned(),
             },
         }
     }
+}
+
+/// Without what a terminal would take for a command: names are whoever's the program is.
+fn shown(name: &str) -> String {
+    name.replace(char::is_control, " ")
 }
 
 /// What follows the last slash that has something behind it.

@@ -105,6 +105,12 @@ fn nothing_is_not_drawn() {
 }
 
 #[test]
+fn names_are_no_commands_of_a_terminal() {
+    let told = top(&samples("main;\u{1b}]0;x\u{7} 3\n"), &TopOptions::all()).unwrap();
+    assert!(!told.contains(['\u{1b}', '\u{7}']), "{told:?}");
+}
+
+#[test]
 fn what_perf_prints_is_read() {
     let text = "worker 4242 100.000001:     250000 cpu-clock:\n\
                 \t    55d0c0ffee10 parse+0x10 (/usr/bin/worker)\n\

@@ -69,7 +69,7 @@ pub fn collect(
 ) -> Result<Collected, Error> {
     let mut roster = Roster::of(targets)?;
     let CpuSettings { rate_hz, everybody } = *settings;
-    let mut sampler = CpuSampler::load(&roster, &Settings { everybody })?;
+    let mut sampler = CpuSampler::load(&roster, &Settings { rate_hz, everybody })?;
     let mut collecting = Collecting::new();
     if sampler.numbers_are_the_kernels() {
         for pid in present(targets, everybody)? {
@@ -78,7 +78,7 @@ pub fn collect(
     }
     let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let began_ns = clock::now_ns();
-    sampler.start(rate_hz)?;
+    sampler.start()?;
     let mut swept_ns = began_ns;
     while !enough() {
         collecting.take(&mut sampler, TAKE_EVERY)?;
@@ -96,6 +96,10 @@ pub fn collect(
     roster.account(&mut |_| ())?;
     drop(sampler);
     if collecting.samples == 0 {
+        if lost > 0 {
+            let why = "there was no room for those that there were; ask for less with --rate";
+            return Err(Error::NoSamples { took, rate_hz, why });
+        }
         let alive = everybody || targets.iter().any(|target| !target.processes_now().is_empty());
         let why = if alive {
             "nothing of it was on a processor; put load on it, or collect for longer"
@@ -163,23 +167,26 @@ impl Collecting {
         let mut taken: Vec<Stack> = Vec::new();
         sampler.take(timeout, |stack| taken.push(stack))?;
         for stack in taken {
-            self.samples += 1;
-            *self.ends.entry(stack.end).or_default() += 1;
             let process = stack.process;
             let has_user = stack.end != End::NoUser;
             let is_new = has_user && stack.known_as != Some(process);
             if is_new || stack.end == End::NoMapping {
                 self.spaces.look(sampler, process, stack.pid, clock::now_ns())?;
             }
+            // A copy may run another program by now.
             let known_as = stack.known_as.unwrap_or(process);
-            let space = self.spaces.of(process).or_else(|| self.spaces.of(known_as));
-            let leaf = stack.user.first().and_then(|address| Some(space?.locate(*address)));
-            if leaf == Some(Place::Jit) && self.made_code.insert(process) {
+            let space = self.spaces.of(known_as);
+            let is_made =
+                |address: &u64| space.is_some_and(|space| space.locate(*address) == Place::Jit);
+            if stack.user.iter().any(is_made) && self.made_code.insert(process) {
                 // Once at its beginning: it may end before we do.
                 self.spaces.read_perf_maps(&HashSet::from([process]));
             }
-            let space = self.spaces.of(process).or_else(|| self.spaces.of(known_as));
-            self.stacks.add(stack, space);
+            let end = stack.end;
+            if self.stacks.add(stack, self.spaces.of(known_as)) {
+                self.samples += 1;
+                *self.ends.entry(end).or_default() += 1;
+            }
         }
         Ok(())
     }

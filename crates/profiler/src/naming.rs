@@ -32,8 +32,8 @@ pub(crate) fn name(
     naming.look_up(stacks);
     // The same stacks are the same profile, in whatever order they are kept.
     let mut ordered: Vec<(&Seen, &u64)> = stacks.times.iter().collect();
-    ordered.sort_by_key(|(seen, times)| {
-        (std::cmp::Reverse(**times), seen.process, seen.user.to_vec(), seen.kernel.to_vec())
+    ordered.sort_unstable_by(|(left, left_times), (right, right_times)| {
+        right_times.cmp(left_times).then_with(|| left.cmp(right))
     });
     // The first mapping is that of the program which the profile is of.
     let program = ordered.iter().find_map(|(seen, _)| spaces.program_of(seen.process));
@@ -142,7 +142,9 @@ impl<'of> Naming<'of> {
                 let symbols = self.of_files.get(&(file, offset)).cloned();
                 let spaces = self.spaces;
                 let lines = self.lines(symbols.as_ref(), || unnamed(spaces, file, offset));
-                let address = offset;
+                // As tools that read profiles expect it of a file that lies where it wants to.
+                let held = spaces.files.get(file);
+                let address = held.and_then(|held| held.address_of(offset)).unwrap_or(offset);
                 self.builder.location(Location {
                     mapping: Some(mapping),
                     address,

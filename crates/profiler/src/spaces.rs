@@ -17,6 +17,8 @@ const OPEN_SHARE: u64 = 2;
 /// up to 2 to the power of so many times.
 const LOOK_AGAIN_NS: u64 = 10_000_000;
 const DOUBLINGS_MAX: u32 = 7;
+/// A runtime's list of its code can have some 64 MiB.
+const PERF_MAPS_MAX: usize = 64;
 
 /// A process that was looked at.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Known {
     pid: u32,
     space: Space,
     looked_ns: u64,
+    /// Which of the programs that it has run this is of.
+    start_stack: u64,
     /// How often in a row that gave nothing new.
     in_vain: u32,
 }
@@ -80,7 +84,8 @@ impl Spaces {
         pid: u32,
         now_ns: u64,
     ) -> Result<(), Error> {
-        let before = self.known.get(&process);
+        let Some(start_stack) = start_stack(pid) else { return Ok(()) };
+        let before = self.known.get(&process).filter(|known| known.start_stack == start_stack);
         let in_vain = before.map_or(0, |known| known.in_vain);
         let a_moment_ago = |known: &Known| {
             now_ns.saturating_sub(known.looked_ns) < LOOK_AGAIN_NS << in_vain.min(DOUBLINGS_MAX)
@@ -98,15 +103,25 @@ impl Spaces {
                     mappings.push(CodeMapping { begin, end, frames });
                 }
             }
-            sampler.tell_process(process, &mappings)?;
+            // A thread of the kernel's has none. Where there is no room for it, its stacks are cut off
+            // and say so.
+            if !mappings.is_empty()
+                && let Err(why) = sampler.tell_process(process, start_stack, &mappings)
+            {
+                tracing::warn!(%why, "the stacks of process {pid} cannot be walked");
+            }
         }
         // Its libraries lie above it.
         let places = space.maps().all().iter().map(|mapping| mapping.addresses.start);
-        if let Some(Place::File { file, .. }) = places.map(|start| space.locate(start)).next() {
+        let file = places.map(|start| space.locate(start)).find_map(|place| match place {
+            Place::File { file, .. } => Some(file),
+            _ => None,
+        });
+        if let Some(file) = file {
             self.programs.insert(process, file);
         }
         let in_vain = if is_new { 0 } else { in_vain + 1 };
-        self.known.insert(process, Known { pid, space, looked_ns: now_ns, in_vain });
+        self.known.insert(process, Known { pid, space, looked_ns: now_ns, start_stack, in_vain });
         Ok(())
     }
 
@@ -139,21 +154,26 @@ impl Spaces {
             return Ok(None);
         };
         if !self.tables.contains_key(&file) {
-            let told = self.tell_file(sampler, file)?;
+            // One that is not open may be the next time.
+            let Some(bytes) = self.files.get(file).and_then(|held| held.map().ok()) else {
+                return Ok(None);
+            };
+            let told = self.tell_file(sampler, file, &bytes)?;
             self.tables.insert(file, told);
         }
         // Without a table there may be frame pointers, as in Go.
         let Some(Some(Told { table, segments, .. })) = self.tables.get(&file) else {
             return Ok(Some(Frames::Pointers));
         };
-        let of_mapping = |segment: &&Segment| {
+        // Pages are mapped whole, so that another segment's end or beginning may be among them.
+        let mapped = mapping.addresses.end.saturating_sub(mapping.addresses.start);
+        let mapped = mapping.offset..mapping.offset.saturating_add(mapped);
+        let shared = |segment: &&Segment| {
             let end = segment.file_offset.saturating_add(segment.size);
-            let mapped = mapping
-                .offset
-                .saturating_add(mapping.addresses.end.saturating_sub(mapping.addresses.start));
-            segment.file_offset < mapped && mapping.offset < end
+            end.min(mapped.end).saturating_sub(segment.file_offset.max(mapped.start))
         };
-        Ok(segments.iter().find(of_mapping).map(|segment| Frames::Table {
+        let segment = segments.iter().max_by_key(shared).filter(|one| shared(one) > 0);
+        Ok(segment.map(|segment| Frames::Table {
             table: *table,
             bias: mapping
                 .addresses
@@ -179,14 +199,17 @@ impl Spaces {
         start.checked_sub(segment.address)?.checked_add(segment.file_offset)
     }
 
-    fn tell_file(&self, sampler: &mut CpuSampler, file: FileId) -> Result<Option<Told>, Error> {
-        let Some(held) = self.files.get(file) else { return Ok(None) };
+    fn tell_file(
+        &self,
+        sampler: &mut CpuSampler,
+        file: FileId,
+        bytes: &[u8],
+    ) -> Result<Option<Told>, Error> {
         let of_file = || -> Option<_> {
-            let bytes = held.map().ok()?;
-            let table = temblor_unwind::table(&bytes)
-                .inspect_err(|why| tracing::info!(%why, "{}: no table", held.path().display()))
+            let table = temblor_unwind::table(bytes)
+                .inspect_err(|why| tracing::info!(%why, "no table of {file:?}"))
                 .ok()?;
-            Some((table, temblor_unwind::executable_segments(&bytes).ok()?))
+            Some((table, temblor_unwind::executable_segments(bytes).ok()?))
         };
         let Some((table, segments)) = of_file() else { return Ok(None) };
         let id = sampler.add_table(&table)?;
@@ -197,11 +220,38 @@ impl Spaces {
     pub(crate) fn read_perf_maps(&mut self, processes: &HashSet<u32>) {
         for process in processes {
             let Some(known) = self.known.get(process) else { continue };
+            if self.perf_maps.len() >= PERF_MAPS_MAX && !self.perf_maps.contains_key(process) {
+                continue;
+            }
             match PerfMap::read(known.pid) {
                 Ok(Some(map)) => drop(self.perf_maps.insert(*process, map)),
                 Ok(None) => {}
                 Err(why) => tracing::info!(%why, "no perf map of process {}", known.pid),
             }
         }
+    }
+}
+
+/// Where a process' stack begins, as the kernel chose it when the process began to run its program.
+fn start_stack(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name, in brackets, is the second of the fields, and this one the 28th.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(25)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_stack_begins_where_it_is_mapped() {
+        let start = start_stack(std::process::id()).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
+        let (first, rest) = line.split_once('-').unwrap();
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let stack = hex(first)..hex(rest.split(' ').next().unwrap());
+        assert!(stack.contains(&start), "{start:x} {stack:x?}");
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use temblor_probes::cpu::{End, Stack};
 use temblor_symbols::{Place, Space};
 
-/// Different stacks: some hundred bytes each. A program that has more has hardly two alike.
+/// Different stacks. A program that has more has hardly two alike.
 const DIFFERENT_MAX: usize = 1 << 18;
+/// Their frames together: 96 MiB.
+const FRAMES_MAX: usize = 1 << 22;
 
 /// A frame of a program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +21,7 @@ pub(crate) struct UserFrame {
 }
 
 /// What tells one stack from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Seen {
     pub(crate) target: Option<usize>,
     /// The process in the first pid namespace, and as we know it.
@@ -40,13 +42,15 @@ pub(crate) struct Stacks {
     pub(crate) times: HashMap<Seen, u64>,
     /// Samples that were not kept, as there were too many different stacks.
     pub(crate) not_kept: u64,
+    /// Of all different stacks.
+    frames: usize,
     /// Few threads have names of their own.
     names: HashMap<String, Arc<str>>,
 }
 
 impl Stacks {
-    /// Takes in a stack of a process whose code lies there.
-    pub(crate) fn add(&mut self, stack: Stack, space: Option<&Space>) {
+    /// Takes in a stack of a process whose code lies there, unless there are too many.
+    pub(crate) fn add(&mut self, stack: Stack, space: Option<&Space>) -> bool {
         let frame = |address: u64| match space.map(|space| space.locate(address)) {
             place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
             place => UserFrame { address, place },
@@ -72,10 +76,15 @@ impl Stacks {
         };
         if let Some(times) = self.times.get_mut(&seen) {
             *times += 1;
-        } else if self.times.len() < DIFFERENT_MAX {
-            self.times.insert(seen, 1);
-        } else {
-            self.not_kept += 1;
+            return true;
         }
+        let frames = self.frames + seen.kernel.len() + seen.user.len();
+        if self.times.len() >= DIFFERENT_MAX || frames > FRAMES_MAX {
+            self.not_kept += 1;
+            return false;
+        }
+        self.frames = frames;
+        self.times.insert(seen, 1);
+        true
     }
 }

@@ -84,7 +84,9 @@ pub fn fetch_pprof(settings: &FetchSettings) -> Result<Profile, RunnerError> {
         )));
     }
     if status != 200 {
-        let said: String = String::from_utf8_lossy(&body).trim().chars().take(SAID_MAX).collect();
+        let said = String::from_utf8_lossy(&body);
+        let said: String =
+            said.trim().replace(char::is_control, " ").chars().take(SAID_MAX).collect();
         return Err(failed(format!("it answers {status}: {said}")));
     }
     let profile =

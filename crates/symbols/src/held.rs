@@ -78,6 +78,12 @@ impl Held {
         self.contents.as_ref().err()
     }
 
+    /// A place in it as its linker counts addresses, where it is code.
+    #[must_use]
+    pub fn address_of(&self, offset: u64) -> Option<u64> {
+        self.contents.as_ref().ok()?.image.address_of(offset)
+    }
+
     /// All of it, mapped into memory. As with looking names up, a file that is cut short meanwhile
     /// ends us.
     ///

@@ -1,14 +1,19 @@
 //! `temblor profile cpu`: where processor time goes.
 
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use temblor_runner::{Account, Collected, ProfileSettings, Stop, profile_cpu};
 
 use super::args::Cpu;
+use super::files::try_to_write;
 use super::{asked_format, hand_over};
 use crate::exit::{Exit, Failure};
-use crate::run::{lab_that_is_up, need_root, stop_on_signals};
+use crate::run::{lab_that_is_up, need_root};
 use crate::terminal::say;
 use crate::trace::length;
-use crate::watched::sought;
+use crate::watched::{die_of, sought};
 
 /// With fewer samples shares say little: they may be off by a tenth of the whole.
 const FEW: u64 = 100;
@@ -19,12 +24,15 @@ pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     let format = asked_format(args.format, output)?;
     let length = length(&args.lasting)?;
     need_root()?;
+    if let Some(path) = output {
+        try_to_write(path)?;
+    }
     let options = temblor_lab::Options::from_env().map_err(Failure::from);
     let lab = options.and_then(|options| lab_that_is_up(&options));
     // Who asks for none of its services need not have a lab that is well.
     let lab = if args.targets.service.is_empty() { lab.unwrap_or(None) } else { lab? };
     let stop = Stop::default();
-    stop_on_signals(&stop)?;
+    end_on_signals(&stop)?;
     let targets = sought(&args.targets);
     let names: Vec<String> = targets.iter().map(|target| target.written.clone()).collect();
     let name = if args.all { "processor time".to_owned() } else { names.join(", ") };
@@ -38,6 +46,23 @@ pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     })?;
     tell(&account);
     hand_over(&profile, format, &name, output)
+}
+
+/// The first signal ends the collecting, and what was collected is written; a second one ends it at
+/// once: the kernel takes the sampler off with the process.
+fn end_on_signals(stop: &Stop) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
+    let stop = stop.clone();
+    let wait = move || {
+        for signal in signals.forever() {
+            if stop.requested().is_some() {
+                die_of(signal);
+            }
+            stop.request("a signal");
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(Failure::other)?;
+    Ok(())
 }
 
 /// What was collected and what it cost, and what is missing.

@@ -52,6 +52,18 @@ fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a file can be written, before anything is collected for it. What is in it stays.
+pub(super) fn try_to_write(path: &Path) -> Result<(), Failure> {
+    let is_new = !path.exists();
+    let opened = File::options().create(true).append(true).open(path);
+    opened.with_context(|| shown(path)).map_err(Failure::input)?;
+    if is_new {
+        // It comes again once there is something in it.
+        std::fs::remove_file(path).with_context(|| shown(path)).map_err(Failure::input)?;
+    }
+    Ok(())
+}
+
 /// To a file, or to standard output, whose reader may hang up.
 pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<Exit, Failure> {
     let Some(path) = path else {

@@ -16,6 +16,7 @@ pub(super) fn beat(processor: u32, rate_hz: u32) -> io::Result<OwnedFd> {
         ..perf_event_attr::default()
     };
     attributes.set_freq(1);
+    attributes.set_exclude_idle(1);
     attributes.__bindgen_anon_1.sample_freq = rate_hz.into();
     let (everybody, no_group) = (-1, -1);
     // SAFETY: the attributes are valid for the call, and it returns a descriptor or an error.

@@ -56,7 +56,9 @@ int cpu_sample(struct bpf_perf_event_data *ctx)
 		add_kernel_stack(stack, ctx);
 		if (task->mm) {
 			read_registers(&registers, task);
-			add_user_stack(stack, task, &registers);
+			/* The kernel's own threads in a process, as those of io_uring, have none. */
+			if (registers.ip)
+				add_user_stack(stack, task, &registers);
 		}
 	}
 	/* The reader comes by now and then; but of what it has to look at it is told at once. */

@@ -1,5 +1,5 @@
-//! A file's table in the form that the kernel half searches: cut into pages, so that a row takes
-//! four bytes. Pure, so that it can be tested without a kernel.
+//! A file's table in the form that the kernel half searches: cut into pages, so that few rows are
+//! to be searched. Pure, so that it can be tested without a kernel.
 
 use temblor_unwind::{Base, Cfa, Frame, Row, Rule, Saved, Table};
 

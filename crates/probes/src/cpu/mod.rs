@@ -41,7 +41,7 @@ plain!(bss, rodata, unwind_process, unwind_rule, unwind_stack);
 
 const NAME: &str = "cpu";
 const PROGRAM: &str = "cpu_sample";
-/// For each processor: a second of the deepest stacks at a hundred a second.
+/// For each processor and each hundred looks a second: a second of the deepest stacks.
 const RING_BYTES_PER_PROCESSOR: u32 = 512 << 10;
 const RING_BYTES_MAX: u32 = 64 << 20;
 
@@ -50,7 +50,7 @@ const RING_BYTES_MAX: u32 = 64 << 20;
 /// # Errors
 /// What the machine lacks, or what the kernel refused.
 pub fn trial() -> Result<(), Error> {
-    CpuSampler::load(&Roster::of(&[])?, &Settings { everybody: false }).map(drop)
+    CpuSampler::load(&Roster::of(&[])?, &Settings { rate_hz: 1, everybody: false }).map(drop)
 }
 
 /// What this kernel offers the sampler: the program loaded once for trial.
@@ -62,6 +62,8 @@ pub fn capabilities() -> Vec<Capability> {
 /// How the sampler is set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
+    /// How often a second each processor is looked at.
+    pub rate_hz: u32,
     /// Whoever is on a processor is sampled, whether a target's or not.
     pub everybody: bool,
 }
@@ -74,6 +76,7 @@ pub struct CpuSampler {
     ring: Ring<Stack>,
     tables: Tables,
     samples: u64,
+    rate_hz: u32,
     /// Held for as long as the kernel is to count what the program costs.
     _run_time: OwnedFd,
 }
@@ -99,7 +102,10 @@ impl CpuSampler {
         }
         let processors = processors()?.len() as u32;
         let level = pid_level();
-        let bytes = RING_BYTES_PER_PROCESSOR.saturating_mul(processors).min(RING_BYTES_MAX);
+        let bytes = RING_BYTES_PER_PROCESSOR
+            .saturating_mul(processors)
+            .saturating_mul(settings.rate_hz.div_ceil(100))
+            .min(RING_BYTES_MAX);
         let everybody = settings.everybody.into();
         let loaded = roster.share(|members| {
             Loaded::load(&Loading::<rodata> {
@@ -123,6 +129,7 @@ impl CpuSampler {
             ring,
             tables: Tables::new(),
             samples: 0,
+            rate_hz: settings.rate_hz,
             _run_time: run_time,
         })
     }
@@ -135,13 +142,19 @@ impl CpuSampler {
         self.tables.add(&self.loaded, table)
     }
 
-    /// Tells where the code of a process lies, by its number in the first pid namespace. It takes
-    /// the place of what was told of it before.
+    /// Tells where the code of a process lies, by its number in the first pid namespace, for as long
+    /// as its stack begins there: the program that it may run next has another place for it. It takes
+    /// the place of what was told before.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn tell_process(&mut self, process: u32, mappings: &[CodeMapping]) -> Result<(), Error> {
-        self.loaded.put("processes", &process, &*self.tables.process(mappings))
+    pub fn tell_process(
+        &mut self,
+        process: u32,
+        start_stack: u64,
+        mappings: &[CodeMapping],
+    ) -> Result<(), Error> {
+        self.loaded.put("processes", &process, &*self.tables.process(start_stack, mappings))
     }
 
     /// Forgets a process that has ended.
@@ -162,11 +175,18 @@ impl CpuSampler {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn start(&mut self, rate_hz: u32) -> Result<(), Error> {
+    pub fn start(&mut self) -> Result<(), Error> {
+        let rate_hz = self.rate_hz;
         for processor in processors()? {
-            let beat = clock::beat(processor, rate_hz).map_err(|source| Error::System {
-                doing: format!("have processor {processor} looked at {rate_hz} times a second"),
-                source,
+            let beat = clock::beat(processor, rate_hz).map_err(|source| {
+                if source.kind() == std::io::ErrorKind::InvalidInput {
+                    return Error::Missing {
+                        what: format!("the kernel does not look {rate_hz} times a second"),
+                        how: "ask for less, or raise kernel.perf_event_max_sample_rate".into(),
+                    };
+                }
+                let doing = format!("have processor {processor} looked at");
+                Error::System { doing, source }
             })?;
             let program = self.loaded.program(PROGRAM)?;
             let link = program.attach_perf_event(beat.as_raw_fd()).map_err(|source| {
@@ -213,7 +233,9 @@ impl CpuSampler {
     /// # Errors
     /// The kernel's counts cannot be read.
     pub fn cost(&self) -> Result<ProbeCost, Error> {
-        self.loaded.cost(self.samples)
+        let mut cost = self.loaded.cost(self.samples)?;
+        cost.map_bytes += self.tables.bytes;
+        Ok(cost)
     }
 }
 

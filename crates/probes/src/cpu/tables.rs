@@ -2,6 +2,7 @@
 //! processes.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd as _;
 
 use libbpf_rs::{MapCore as _, MapFlags, MapHandle, MapType, libbpf_sys};
 use temblor_unwind::{Rule, Table};
@@ -9,12 +10,15 @@ use temblor_unwind::{Rule, Table};
 use super::generated::types::{unwind_mapping, unwind_process, unwind_rule};
 use super::kernel_table::{KernelTable, rule_as_told};
 use crate::Error;
+use crate::kernel;
 use crate::object::Loaded;
 use crate::plain::{Plain, as_bytes};
 
 /// As `unwind.bpf.h` has them.
 const TABLES_MAX: u32 = 4096;
 const RULES_MAX: usize = 16384;
+/// Of all tables: 128 MiB. A machine's programs and libraries together have a few million.
+const ENTRIES_MAX: usize = 1 << 24;
 /// As `unwind.h` has it.
 pub(super) const MAPPINGS_MAX: usize = 512;
 
@@ -55,11 +59,15 @@ pub(super) struct Tables {
     rules: HashMap<Rule, u16>,
     /// The first is for what nothing is known of.
     rules_next: u16,
+    /// Of all tables together: they are made of files that may be anybody's.
+    entries: usize,
+    /// Memory of the kernel's that they hold.
+    pub(super) bytes: u64,
 }
 
 impl Tables {
     pub(super) fn new() -> Self {
-        Self { bases: Vec::new(), rules: HashMap::new(), rules_next: 1 }
+        Self { bases: Vec::new(), rules: HashMap::new(), rules_next: 1, entries: 0, bytes: 0 }
     }
 
     /// Hands a file's table to the kernel half. None: there is nothing in it, or no room for it.
@@ -70,7 +78,12 @@ impl Tables {
         let Some(told) = KernelTable::of(table, &numbers).filter(|_| id < TABLES_MAX) else {
             return Ok(None);
         };
-        put_inner(loaded, "tables", id, &told.as_told())?;
+        let array = told.as_told();
+        if self.entries + array.len() > ENTRIES_MAX {
+            return Ok(None);
+        }
+        self.entries += array.len();
+        self.bytes += put_inner(loaded, "tables", id, &array)?;
         self.bases.push((told.base, told.pages()));
         Ok(Some(TableId(id)))
     }
@@ -91,12 +104,20 @@ impl Tables {
     }
 
     /// What the kernel half is told of a process. Those of its mappings that there is no room for
-    /// are left out, the last ones first.
-    pub(super) fn process(&self, mappings: &[CodeMapping]) -> Box<unwind_process> {
+    /// are left out, first those without a table.
+    pub(super) fn process(
+        &self,
+        start_stack: u64,
+        mappings: &[CodeMapping],
+    ) -> Box<unwind_process> {
         let mut told = Box::new(unwind_process::default());
+        told.start_stack = start_stack;
         let mut sorted = mappings.to_vec();
+        if sorted.len() > MAPPINGS_MAX {
+            sorted.sort_by_key(|mapping| mapping.frames == Frames::Pointers);
+            sorted.truncate(MAPPINGS_MAX);
+        }
         sorted.sort_unstable_by_key(|mapping| mapping.begin);
-        sorted.truncate(MAPPINGS_MAX);
         told.count = sorted.len() as u32;
         for (told, mapping) in told.mappings.iter_mut().zip(&sorted) {
             let (table, pages, bias) = match mapping.frames {
@@ -113,13 +134,14 @@ impl Tables {
     }
 }
 
-/// Puts an array into an array of arrays. It is as large as what it holds.
+/// Puts an array into an array of arrays, and says what memory it holds. It is as large as what it
+/// holds.
 fn put_inner<T: Plain>(
     loaded: &Loaded,
     outer: &'static str,
     at: u32,
     values: &[T],
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let failed = |source| Error::kernel(format!("keep a file's {outer}"), source);
     let count = values.len() as u32;
     let options = libbpf_sys::bpf_map_create_opts {
@@ -133,5 +155,9 @@ fn put_inner<T: Plain>(
     let keys: Vec<u8> = (0..count).flat_map(u32::to_ne_bytes).collect();
     let bytes: Vec<u8> = values.iter().flat_map(|value| as_bytes(value).to_vec()).collect();
     inner.update_batch(&keys, &bytes, count, MapFlags::ANY, MapFlags::ANY).map_err(failed)?;
-    loaded.put_map(outer, &at, &inner)
+    loaded.put_map(outer, &at, &inner)?;
+    kernel::map_bytes(inner.as_fd()).map_err(|source| Error::System {
+        doing: "read how much memory a file's table holds".into(),
+        source,
+    })
 }

@@ -165,6 +165,9 @@ static __always_inline int reads(__u64 *into, __u64 from)
 /* How far a frame pointer may be from the stack pointer where nobody says that it is one. */
 #define UNWIND_GUESS_BYTES_MAX (1 << 20)
 
+/* What stands for a frame pointer that nobody knows: no frame is there. */
+#define UNWIND_BP_UNKNOWN 1
+
 /* Whether it may be a frame pointer. */
 static __always_inline int may_point_to_frame(struct unwinder *of)
 {
@@ -186,6 +189,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	if (!finds_mapping(of))
 		return of->is_guess ? UNWIND_END_NO_RULE : UNWIND_END_NO_MAPPING;
 	rule = NULL;
+	of->is_guess = 0;
 	if (of->mapping.pages) {
 		rule = find_rule(of);
 		if (rule && rule->cfa == UNWIND_CFA_UNKNOWN)
@@ -197,6 +201,8 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	if (!rule) {
 		if (!of->bp)
 			return UNWIND_END_ROOT;
+		if (of->bp & 7)
+			return UNWIND_END_NO_RULE;
 		if (!reads(&bp, of->bp) || !reads(&pc, of->bp + 8))
 			return UNWIND_END_UNREADABLE;
 		cfa = of->bp + 16;
@@ -244,7 +250,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 				return UNWIND_END_UNREADABLE;
 			break;
 		default:
-			bp = 0;
+			bp = UNWIND_BP_UNKNOWN;
 		}
 		if (!reads(&pc, cfa + rule->return_offset))
 			return UNWIND_END_UNREADABLE;
@@ -277,21 +283,25 @@ static long walk_step(__u32 step, void *unused)
 	return of->stack.end != 0;
 }
 
+static __always_inline int is_known(__u32 process, __u64 start_stack)
+{
+	struct unwind_process *known = bpf_map_lookup_elem(&processes, &process);
+
+	return known && known->start_stack == start_stack;
+}
+
 /* The process whose mappings are those of the task's: itself, or its parent, of which it is a copy
  * that has run no program of its own yet. That shows in its stack's place, which each program has
  * another. 0: nobody's are known. */
 static __always_inline __u32 known_as(struct task_struct *task)
 {
-	struct task_struct *parent;
+	__u64 start_stack = BPF_CORE_READ(task, mm, start_stack);
 	__u32 process = task->tgid;
 
-	if (bpf_map_lookup_elem(&processes, &process))
+	if (is_known(process, start_stack))
 		return process;
-	parent = BPF_CORE_READ(task, real_parent);
-	process = BPF_CORE_READ(parent, tgid);
-	if (BPF_CORE_READ(parent, mm, start_stack) != BPF_CORE_READ(task, mm, start_stack))
-		return 0;
-	return bpf_map_lookup_elem(&processes, &process) ? process : 0;
+	process = BPF_CORE_READ(task, real_parent, tgid);
+	return is_known(process, start_stack) ? process : 0;
 }
 
 /* The current thread's registers in its program. */
@@ -363,7 +373,7 @@ static __always_inline void add_user_stack(struct unwind_stack *stack, struct ta
 	}
 	stack->known_as = of->process = known_as(task);
 	if (!of->process) {
-		stack->frames[stack->kernel_frames & 127] = of->pc;
+		stack->frames[stack->kernel_frames & UNWIND_KERNEL_FRAMES_MAX] = of->pc;
 		stack->user_frames = 1;
 		stack->end = UNWIND_END_NEW_PROCESS;
 		return;

@@ -82,6 +82,8 @@ struct unwind_mapping {
 
 /* In the order of their addresses. */
 struct unwind_process {
+	/* Where its stack begins, which tells the program that it runs from the one that it ran before. */
+	__u64 start_stack;
 	__u32 count;
 	__u32 unused;
 	struct unwind_mapping mappings[UNWIND_MAPPINGS_MAX];

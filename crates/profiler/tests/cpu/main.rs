@@ -163,10 +163,10 @@ fn shares_are_those_of_the_time() {
     let Collected { profile, account } = collected(&[running.target()], || ()).unwrap();
     let heavy = share(&profile, |names| names.iter().any(|name| name == "heavy"));
     // Both functions run at the same speed, one three times as long. Four standard errors, of as many
-    // samples as the host left us.
+    // samples as the host left us; and the last round may be cut off after either.
     #[expect(clippy::cast_precision_loss, reason = "some thousand")]
     let error = (0.75 * 0.25 / account.samples as f64).sqrt();
-    assert!((heavy - 0.75).abs() < 4.0 * error + 0.01, "{heavy} of {account:?}");
+    assert!((heavy - 0.75).abs() < 4.0 * error + 0.03, "{heavy} of {account:?}");
     let hot = share(&profile, |names| names.iter().any(|name| name == "spin"));
     assert!(hot > 0.97, "{hot}");
     assert!(profile.mappings[0].file.ends_with("/program"), "{:?}", profile.mappings);

@@ -28,15 +28,18 @@ NOINLINE int deep(int left)
 		spin(100000);
 }
 
+/* Each many beats of the clock long, so that neither is met by the same beat of it again and again. */
 NOINLINE void light(void)
 {
-	spin(100000);
+	for (int i = 0; i < 100; i++)
+		spin(100000);
 	sink++;
 }
 
 NOINLINE void heavy(void)
 {
-	spin(300000);
+	for (int i = 0; i < 300; i++)
+		spin(100000);
 	sink++;
 }
 

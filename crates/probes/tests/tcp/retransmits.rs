@@ -106,8 +106,13 @@ fn silence_on_a_connection_is_a_tail_loss_probe_and_then_doubling_timeouts() {
     let probes = again(&events, CLIENT, RetransmitKind::TailLossProbe);
     assert_eq!(probes.len(), 1, "{events:#?}");
     let timeouts = again(&events, CLIENT, RetransmitKind::Timeout);
-    for (doublings, timeout) in timeouts.iter().enumerate() {
-        assert_eq!(usize::from(timeout.backoff), doublings);
+    // The kernel doubles without sending where what it sent last still waits on this machine, which a
+    // host that takes the processors away can bring about: no doubling comes twice, but one may be
+    // missing.
+    assert!(timeouts.windows(2).all(|pair| pair[0].backoff < pair[1].backoff), "{timeouts:#?}");
+    assert!(timeouts[0].backoff <= 1 && timeouts[3].backoff <= 5, "{timeouts:#?}");
+    for timeout in &timeouts {
+        let doublings = timeout.backoff - timeouts[0].backoff;
         assert_eq!(timeout.rto_ns, timeouts[0].rto_ns << doublings, "{timeout:?}");
         assert_eq!((timeout.state, timeout.segments, timeout.errno), (TcpState::Established, 1, 0));
     }

@@ -174,11 +174,16 @@ impl<'of> Naming<'of> {
         let held = self.spaces.files.get(file);
         let path = held.map(|held| held.path().display().to_string()).unwrap_or_default();
         let build_id = held.and_then(|held| held.build_id()).map(ToString::to_string);
+        // Whoever reads the profile need not look for more where everything was found.
+        let is_named = |symbols: &Symbols| !symbols.frames.is_empty();
+        let mut of_file = self.of_files.iter().filter(|((of, _), _)| *of == file);
+        let has =
+            if of_file.all(|(_, symbols)| is_named(symbols)) { KNOWN } else { Known::default() };
         let mapping = self.builder.mapping(Mapping {
             file: path,
             build_id: build_id.unwrap_or_default(),
             limit: u64::MAX,
-            has: KNOWN,
+            has,
             ..Mapping::default()
         });
         self.mappings.insert(file, mapping);
@@ -214,7 +219,7 @@ impl<'of> Naming<'of> {
     }
 }
 
-/// All that can be known is: whoever reads the profile need not look for more.
+/// All that can be known is.
 const KNOWN: Known = Known { functions: true, filenames: true, lines: true, inlines: true };
 
 /// The file, and where in it the function begins: who has its symbols can look further.

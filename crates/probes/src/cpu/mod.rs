@@ -12,6 +12,7 @@ mod decode;
 mod kernel_table;
 mod tables;
 
+use std::io;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -50,14 +51,18 @@ const RING_BYTES_MAX: u32 = 64 << 20;
 /// # Errors
 /// What the machine lacks, or what the kernel refused.
 pub fn trial() -> Result<(), Error> {
-    CpuSampler::load(&Roster::of(&[])?, &Settings { rate_hz: 1, everybody: false }).map(drop)
+    let mut sampler =
+        CpuSampler::load(&Roster::of(&[])?, &Settings { rate_hz: 1, everybody: false })?;
+    sampler.start()
 }
 
-/// What this kernel offers the sampler: the program loaded once for trial.
+/// What this kernel offers the sampler: attached once for trial, to nobody.
 #[must_use]
 pub fn capabilities() -> Vec<Capability> {
     vec![tracepoints::loading("profile cpu", trial())]
 }
+
+const NO_SUCH_PROCESSOR: i32 = rustix::io::Errno::NODEV.raw_os_error();
 
 /// How the sampler is set up.
 #[derive(Debug, Clone, Copy)]
@@ -178,16 +183,12 @@ impl CpuSampler {
     pub fn start(&mut self) -> Result<(), Error> {
         let rate_hz = self.rate_hz;
         for processor in processors()? {
-            let beat = clock::beat(processor, rate_hz).map_err(|source| {
-                if source.kind() == std::io::ErrorKind::InvalidInput {
-                    return Error::Missing {
-                        what: format!("the kernel does not look {rate_hz} times a second"),
-                        how: "ask for less, or raise kernel.perf_event_max_sample_rate".into(),
-                    };
-                }
-                let doing = format!("have processor {processor} looked at");
-                Error::System { doing, source }
-            })?;
+            let beat = match clock::beat(processor, rate_hz) {
+                Ok(beat) => beat,
+                // It was taken away since they were counted.
+                Err(gone) if gone.raw_os_error() == Some(NO_SUCH_PROCESSOR) => continue,
+                Err(source) => return Err(not_looked_at(processor, rate_hz, source)),
+            };
             let program = self.loaded.program(PROGRAM)?;
             let link = program.attach_perf_event(beat.as_raw_fd()).map_err(|source| {
                 Error::kernel(format!("attach {PROGRAM} to processor {processor}"), source)
@@ -237,6 +238,25 @@ impl CpuSampler {
         cost.map_bytes += self.tables.bytes;
         Ok(cost)
     }
+}
+
+fn not_looked_at(processor: u32, rate_hz: u32, source: io::Error) -> Error {
+    let (what, how) = match source.kind() {
+        io::ErrorKind::InvalidInput => (
+            format!("the kernel does not look {rate_hz} times a second"),
+            "ask for less, or raise kernel.perf_event_max_sample_rate",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "the kernel refuses to have processors looked at (perf_event_open)".to_owned(),
+            "run with the capability CAP_PERFMON, and in a container with a seccomp profile that \
+             allows the call",
+        ),
+        _ => {
+            let doing = format!("have processor {processor} looked at");
+            return Error::System { doing, source };
+        }
+    };
+    Error::Missing { what, how: how.into() }
 }
 
 fn processors() -> Result<Vec<u32>, Error> {

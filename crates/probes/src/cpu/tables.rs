@@ -22,6 +22,12 @@ const ENTRIES_MAX: usize = 1 << 24;
 /// As `unwind.h` has it.
 pub(super) const MAPPINGS_MAX: usize = 512;
 
+// The other half has as many.
+const _: () = assert!(
+    size_of::<unwind_process>() == 16 + MAPPINGS_MAX * size_of::<unwind_mapping>(),
+    "as many mappings as in unwind.h"
+);
+
 /// A file's table in the kernel's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableId(u32);

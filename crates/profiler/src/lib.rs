@@ -7,12 +7,17 @@
 //!
 //! What this crate does not know: how targets are found, and how a profile is shown.
 
-mod cpu;
+mod collect;
+mod collecting;
 mod error;
 mod naming;
+mod settings;
 mod spaces;
 mod stacks;
+mod threads;
+mod waits;
 
-pub use cpu::{Account, Collected, CpuSettings, collect};
+pub use collect::{Account, Collected, collect};
 pub use error::Error;
-pub use temblor_probes::cpu::End;
+pub use settings::{Settings, Wanted};
+pub use temblor_probes::stacks::{End, Waits};

@@ -22,7 +22,7 @@ pub use experiment::{
 pub use fault::Fault;
 pub use problem::{PlanError, Problem};
 pub use schema::schema;
-pub use units::{parse_duration, parse_rate, parse_share};
+pub use units::{parse_bytes, parse_duration, parse_rate, parse_share};
 
 /// The only version of the file format so far.
 pub const API_VERSION: &str = "temblor.dev/v1";

@@ -111,7 +111,7 @@ const BYTE_UNITS: &[(&str, u64)] = &[
 ];
 
 /// Reads `64MiB`, `1.5GB`, `4096B`.
-pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
     const WANTED: &str = "write a number and a unit: B, KiB, MiB, GiB, KB, MB or GB, such as 64MiB";
     let (number, unit) = split_unit(text);
     let scale = match BYTE_UNITS.iter().find(|(known, _)| *known == unit) {

@@ -12,6 +12,7 @@ use temblor_profile::{Profile, ValueType};
 
 use crate::collecting::Collecting;
 use crate::error::Error;
+use crate::heap::Allocations;
 use crate::naming::name;
 use crate::settings::{Settings, Wanted};
 use crate::stacks::Weight;
@@ -82,15 +83,18 @@ pub fn collect(
     } else {
         let began_ns = sampler.start()?;
         let mut swept_ns = began_ns;
+        taking.watch(targets, &mut sampler, &mut collecting)?;
         while !enough() {
             taking.take(&mut sampler, TAKE_EVERY, &mut collecting)?;
             if clock::now_ns() - swept_ns > SWEEP_EVERY_NS {
                 collecting.spaces.sweep(&mut sampler)?;
+                taking.watch(targets, &mut sampler, &mut collecting)?;
                 swept_ns = clock::now_ns();
             }
         }
         let ended_ns = sampler.stop()?;
         taking.take(&mut sampler, Duration::ZERO, &mut collecting)?;
+        taking.end(ended_ns, &mut collecting);
         ended_ns - began_ns
     };
     let took = Duration::from_nanos(took_ns);
@@ -141,7 +145,7 @@ pub fn collect(
 fn period_ns(wanted: Wanted) -> Option<u64> {
     match wanted {
         Wanted::Cpu { rate_hz } => Some(SECOND_NS / u64::from(rate_hz.max(1))),
-        Wanted::OffCpu | Wanted::Lock | Wanted::Threads => None,
+        Wanted::OffCpu | Wanted::Lock | Wanted::Threads | Wanted::Heap { .. } => None,
     }
 }
 
@@ -181,6 +185,8 @@ fn look_at_threads(
 struct Taking {
     wanted: Wanted,
     waits: WaitsUnderWay,
+    /// Of memory only.
+    allocations: Option<Allocations>,
     /// When it began, where samples are told apart by when they were.
     timeline_ns: Option<u64>,
 }
@@ -190,7 +196,30 @@ impl Taking {
         Self {
             wanted: settings.wanted,
             waits: WaitsUnderWay::new(settings.wakers),
+            allocations: match settings.wanted {
+                Wanted::Heap { every_bytes } => Some(Allocations::new(every_bytes)),
+                _ => None,
+            },
             timeline_ns: settings.timeline.then_some(began_ns),
+        }
+    }
+
+    /// Watches the processes that have come, where that has to be done with each.
+    fn watch(
+        &mut self,
+        targets: &[Target],
+        sampler: &mut Sampler,
+        collecting: &mut Collecting,
+    ) -> Result<(), Error> {
+        match &mut self.allocations {
+            Some(allocations) => allocations.watch(&present(targets, false)?, sampler, collecting),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, now_ns: u64, collecting: &mut Collecting) {
+        if let Some(allocations) = self.allocations.take() {
+            allocations.end(now_ns, collecting);
         }
     }
 
@@ -203,10 +232,15 @@ impl Taking {
         let mut taken: Vec<Record> = Vec::new();
         sampler.take(timeout, |record| taken.push(record))?;
         for record in taken {
+            if let Some(allocations) = &mut self.allocations {
+                allocations.take(record, sampler, collecting)?;
+                continue;
+            }
             match self.wanted {
                 Wanted::Cpu { .. } => self.sample(record, sampler, collecting)?,
                 Wanted::OffCpu | Wanted::Lock => self.waits.take(record, sampler, collecting)?,
                 Wanted::Threads => threads::take(record, sampler, collecting)?,
+                Wanted::Heap { .. } => {}
             }
         }
         Ok(())

@@ -7,9 +7,17 @@
 //!
 //! What this crate does not know: how targets are found, and how a profile is shown.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "estimates, which are rounded"
+)]
+
 mod collect;
 mod collecting;
 mod error;
+mod heap;
 mod naming;
 mod settings;
 mod spaces;

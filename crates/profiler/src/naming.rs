@@ -127,10 +127,12 @@ impl<'of> Naming<'of> {
             labels.push(text("service", target.service.clone()));
         }
         labels.extend(circumstances.state.map(|state| text("state", state.to_owned())));
+        labels.extend(circumstances.age.map(|age| text("age", age.to_owned())));
         labels.extend(circumstances.lock.map(|lock| text("lock", format!("{lock:#x}"))));
         labels.extend(circumstances.time_ns.map(|time_ns| figure("time", time_ns, "nanoseconds")));
         labels.extend(waker.map(|waker| text("waker", waker)));
-        let values = [weight.count, weight.amount].map(u64::cast_signed);
+        let Weight { count, amount, live_count, live_amount, .. } = weight;
+        let values = [count, amount, live_count, live_amount].map(u64::cast_signed);
         let types = self.builder.about().types.len();
         self.builder.sample(stack, &values[..types], labels);
     }

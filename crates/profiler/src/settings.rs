@@ -19,6 +19,11 @@ pub enum Wanted {
     Lock,
     /// Every thread's state and stack, once.
     Threads,
+    /// What is allocated while it is collected, and what of that is still in use.
+    Heap {
+        /// One byte of so many is sampled.
+        every_bytes: u64,
+    },
 }
 
 /// How it is collected.
@@ -49,6 +54,7 @@ impl Settings {
             Wanted::OffCpu => What::OffCpu { only_locks: false, with_wakers },
             Wanted::Lock => What::OffCpu { only_locks: true, with_wakers },
             Wanted::Threads => What::Threads,
+            Wanted::Heap { every_bytes } => What::Allocations { every_bytes },
         }
     }
 }
@@ -56,14 +62,20 @@ impl Settings {
 impl Wanted {
     /// What the profile counts. The last one is what is meant where none is named.
     pub(crate) fn types(self) -> Vec<ValueType> {
-        let (samples, unit) = match self {
-            Self::Cpu { .. } => ("samples", Some(("cpu", "nanoseconds"))),
-            Self::OffCpu => ("waits", Some(("waiting", "nanoseconds"))),
-            Self::Lock => ("waits", Some(("lock", "nanoseconds"))),
-            Self::Threads => ("threads", None),
+        let types: &[(&str, &str)] = match self {
+            Self::Cpu { .. } => &[("samples", "count"), ("cpu", "nanoseconds")],
+            Self::OffCpu => &[("waits", "count"), ("waiting", "nanoseconds")],
+            Self::Lock => &[("waits", "count"), ("lock", "nanoseconds")],
+            Self::Threads => &[("threads", "count")],
+            // As Go's.
+            Self::Heap { .. } => &[
+                ("alloc_objects", "count"),
+                ("alloc_space", "bytes"),
+                ("inuse_objects", "count"),
+                ("inuse_space", "bytes"),
+            ],
         };
-        let amount = unit.map(|(kind, unit)| ValueType::new(kind, unit));
-        [ValueType::new(samples, "count")].into_iter().chain(amount).collect()
+        types.iter().map(|(kind, unit)| ValueType::new(*kind, *unit)).collect()
     }
 
     /// Why nothing may have been seen of processes that are there, and what to do.
@@ -78,6 +90,11 @@ impl Wanted {
                  parallel, or collect for longer"
             }
             Self::Threads => "it has no threads with a program of their own",
+            Self::Heap { .. } => {
+                "it allocated nothing, or too little to be sampled, with malloc and its kin; put \
+                 load on it, collect for longer, or sample more (Go has an allocator of its own, of \
+                 which `temblor profile fetch heap` tells)"
+            }
         }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Circumstances {
     pub(crate) state: Option<&'static str>,
     /// When, since the beginning.
     pub(crate) time_ns: Option<u64>,
+    /// For how long memory has been in use.
+    pub(crate) age: Option<&'static str>,
 }
 
 /// What tells one stack from another.
@@ -80,12 +82,15 @@ pub(crate) struct Weight {
     pub(crate) amount: u64,
     /// The same of what was seen for others that were not.
     pub(crate) estimated: u64,
+    /// Of memory what is still in use.
+    pub(crate) live_count: u64,
+    pub(crate) live_amount: u64,
 }
 
 impl Weight {
     /// Of what was seen itself.
     pub(crate) fn seen(count: u64, amount: u64) -> Self {
-        Self { count, amount, estimated: 0 }
+        Self { count, amount, ..Self::default() }
     }
 }
 
@@ -140,6 +145,8 @@ impl Stacks {
             sum.count += weight.count;
             sum.amount = sum.amount.saturating_add(weight.amount);
             sum.estimated = sum.estimated.saturating_add(weight.estimated);
+            sum.live_count += weight.live_count;
+            sum.live_amount = sum.live_amount.saturating_add(weight.live_amount);
             return true;
         }
         let waker = seen.circumstances.waker.as_ref().and_then(|waker| waker.frames.as_deref());
@@ -177,18 +184,22 @@ mod tests {
         Seen { target: None, pid: 1, thread: thread.into(), frames, circumstances }
     }
 
+    fn estimated(count: u64, estimated: u64) -> Weight {
+        Weight { count, estimated, ..Weight::default() }
+    }
+
     #[test]
     fn what_is_estimated_is_made_to_fit_and_what_was_seen_stays() {
         let mut stacks = Stacks::default();
         stacks.add(seen("long"), Weight::seen(1, 600));
-        stacks.add(seen("often"), Weight { count: 30, amount: 0, estimated: 300 });
-        stacks.add(seen("seldom"), Weight { count: 10, amount: 0, estimated: 100 });
+        stacks.add(seen("often"), estimated(30, 300));
+        stacks.add(seen("seldom"), estimated(10, 100));
         stacks.fit(1000);
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 300);
         stacks.fit(1000);
         assert_eq!(stacks.weights[&seen("seldom")].amount, 100);
-        stacks.add(seen("often"), Weight { count: 1, amount: 0, estimated: 7 });
+        stacks.add(seen("often"), estimated(1, 7));
         stacks.fit(1200);
         assert_eq!(stacks.weights[&seen("often")].amount, 500);
     }
@@ -197,7 +208,7 @@ mod tests {
     fn less_than_was_seen_takes_nothing_away() {
         let mut stacks = Stacks::default();
         stacks.add(seen("long"), Weight::seen(1, 600));
-        stacks.add(seen("often"), Weight { count: 30, amount: 0, estimated: 300 });
+        stacks.add(seen("often"), estimated(30, 300));
         stacks.fit(500);
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 0);

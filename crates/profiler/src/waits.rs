@@ -55,8 +55,9 @@ impl WaitsUnderWay {
                     seen.circumstances.lock = lock;
                     self.begin(thread, UnderWay { since_ns, seen, waker: None });
                 }
-                Kind::OnCpu | Kind::Thread { .. } => {}
+                Kind::OnCpu | Kind::Thread { .. } | Kind::Allocated { .. } => {}
             },
+            Record::Freed(_) => {}
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl WaitsUnderWay {
             seen,
             match waited.is_long {
                 true => Weight::seen(count, amount),
-                false => Weight { count, amount: 0, estimated: amount },
+                false => Weight { count, estimated: amount, ..Weight::default() },
             },
         );
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 
-use super::collect_args::{Cpu, Lock, OffCpu, Threads};
+use super::collect_args::{Cpu, Heap, Lock, OffCpu, Threads};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Profile {
@@ -24,6 +24,10 @@ pub(crate) enum ProfileCommand {
     Lock(Lock),
     /// Collect every thread's state and stack, once, of any process
     Threads(Threads),
+    /// Collect what is allocated and still in use, of processes that run
+    Heap(Heap),
+    /// Collect all that is allocated, of processes that run
+    Allocs(Heap),
     /// Fetch a profile that a program collects of itself, as Go's net/http/pprof hands them out
     Fetch(Fetch),
     /// Print the functions that weigh most, as `go tool pprof -top` does

@@ -1,18 +1,20 @@
-//! `temblor profile cpu`, `off-cpu`, `lock`, `threads`: profiles of running processes.
+//! `temblor profile cpu`, `off-cpu`, `lock`, `threads`, `heap`, `allocs`: profiles of running processes.
 
 use std::time::Duration;
 
+use temblor_plan::parse_bytes;
 use temblor_runner::{Account, CollectSettings, Collected, ProfileSettings, Stop, Wanted, profile};
 
 use super::args::Written;
-use super::collect_args::{Cpu, Threads, Waits, Whom};
+use super::collect_args::{Cpu, Heap, Threads, Waits, Whom};
 use super::files::try_to_write;
 use super::{asked_format, hand_over};
+use crate::args::Targets;
 use crate::exit::{Exit, Failure};
 use crate::run::need_root;
 use crate::terminal::say;
 use crate::trace::length;
-use crate::watched::{end_on_signals, lab_of, sought};
+use crate::watched::{end_on_signals, input, lab_of, sought};
 
 /// With fewer samples shares say little: they may be off by a tenth of the whole.
 const FEW: u64 = 100;
@@ -22,6 +24,19 @@ pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     let of = CollectSettings::of(Wanted::Cpu { rate_hz: args.rate });
     let settings = CollectSettings { timeline: args.timeline, ..of };
     collect(&args.whom, settings, length(&args.lasting.lasting)?, &args.written)
+}
+
+/// What is allocated, of which this is what is meant.
+pub(super) fn heap(args: &Heap, meant: &str) -> Result<Exit, Failure> {
+    let every = &args.every;
+    let every_bytes = parse_bytes(every).map_err(|why| input(format!("--every {every}: {why}")))?;
+    if every_bytes == 0 {
+        return Err(input(format!("--every {every}: give more than 0")));
+    }
+    let settings = CollectSettings::of(Wanted::Heap { every_bytes });
+    let length = length(&args.lasting.lasting)?;
+    let whom = Asked { targets: &args.targets, all: false };
+    collect_of(&whom, settings, length, &args.written, Some(meant))
 }
 
 /// Where threads wait, for locks or for whatever it is.
@@ -36,12 +51,29 @@ pub(super) fn threads(args: &Threads) -> Result<Exit, Failure> {
     collect(&args.whom, settings, Duration::ZERO, &args.written)
 }
 
-/// Collects, says how it went, and writes what was asked for.
 fn collect(
     whom: &Whom,
     settings: CollectSettings,
     length: Duration,
     written: &Written,
+) -> Result<Exit, Failure> {
+    let whom = Asked { targets: &whom.targets, all: whom.all };
+    collect_of(&whom, settings, length, written, None)
+}
+
+/// Of whom.
+struct Asked<'args> {
+    targets: &'args Targets,
+    all: bool,
+}
+
+/// Collects, says how it went, and writes what was asked for.
+fn collect_of(
+    whom: &Asked<'_>,
+    settings: CollectSettings,
+    length: Duration,
+    written: &Written,
+    meant: Option<&str>,
 ) -> Result<Exit, Failure> {
     let output = written.output.output.as_deref();
     let format = asked_format(written.format, output)?;
@@ -49,16 +81,19 @@ fn collect(
     if let Some(path) = output {
         try_to_write(path)?;
     }
-    let lab = lab_of(&whom.targets)?;
+    let lab = lab_of(whom.targets)?;
     let stop = Stop::default();
     end_on_signals(&stop)?;
-    let targets = sought(&whom.targets);
+    let targets = sought(whom.targets);
     let names: Vec<String> = targets.iter().map(|target| target.written.clone()).collect();
     let name = if whom.all { "all processes".to_owned() } else { names.join(", ") };
     let wanted = settings.wanted;
     let collect = CollectSettings { everybody: whom.all, ..settings };
-    let Collected { profile, account } =
+    let Collected { mut profile, account } =
         profile(&ProfileSettings { targets, lab, collect, length, stop })?;
+    if let Some(meant) = meant {
+        meant.clone_into(&mut profile.default_type);
+    }
     tell(wanted, &account);
     hand_over(&profile, format, &name, output)
 }
@@ -70,10 +105,11 @@ fn tell(wanted: Wanted, account: &Account) {
         Wanted::Cpu { .. } => "samples",
         Wanted::OffCpu | Wanted::Lock => "stacks of waits",
         Wanted::Threads => "threads",
+        Wanted::Heap { .. } => "sampled allocations",
     };
     let took_kernel = match wanted {
         Wanted::Threads => format!("{:.1} ms", cost.net_ns() as f64 / 1e6),
-        Wanted::Cpu { .. } | Wanted::OffCpu | Wanted::Lock => {
+        Wanted::Cpu { .. } | Wanted::OffCpu | Wanted::Lock | Wanted::Heap { .. } => {
             let share = cost.net_ns() as f64 / took.as_nanos() as f64;
             format!("{:.3} % of one processor", share * 100.0)
         }
@@ -90,7 +126,7 @@ fn tell(wanted: Wanted, account: &Account) {
         say(&format!("counted apart from them: {} waits, {seconds:.3} s together", waits.count));
     }
     // Of waits and threads none is left to chance.
-    if *samples < FEW && matches!(wanted, Wanted::Cpu { .. }) {
+    if *samples < FEW && matches!(wanted, Wanted::Cpu { .. } | Wanted::Heap { .. }) {
         // Twice the standard error of a share of one half, where it is largest.
         let off = (1.0 / *samples as f64).sqrt() * 100.0;
         say(&format!("few samples: a share may be off by {off:.0} %; collect for longer"));

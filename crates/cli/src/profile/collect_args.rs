@@ -90,3 +90,23 @@ pub(crate) struct Threads {
     #[command(flatten)]
     pub(crate) written: Written,
 }
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "What is allocated with malloc and its kin while it is collected is followed, on \
+    processes that run, and no restart is needed; what was there before is not seen. `heap` shows what \
+    of it is still in use in the end, with how long as the label \"age\"; `allocs` shows all of it. Both \
+    profiles hold both. Go has an allocator of its own: `temblor profile fetch heap`.\n\nExample: \
+    temblor profile heap --process postgres --for 30s -o heap.pb.gz"
+)]
+pub(crate) struct Heap {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    #[command(flatten)]
+    pub(crate) lasting: Lasting,
+    /// Sample one byte of so many: less gives more detail, and costs more
+    #[arg(long, value_name = "SIZE", default_value = "128KiB")]
+    pub(crate) every: String,
+    #[command(flatten)]
+    pub(crate) written: Written,
+}

@@ -28,6 +28,8 @@ pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
         ProfileCommand::OffCpu(args) => collect::waits(&args.waits, Wanted::OffCpu),
         ProfileCommand::Lock(args) => collect::waits(&args.waits, Wanted::Lock),
         ProfileCommand::Threads(args) => collect::threads(args),
+        ProfileCommand::Heap(args) => collect::heap(args, "inuse_space"),
+        ProfileCommand::Allocs(args) => collect::heap(args, "alloc_space"),
         ProfileCommand::Fetch(args) => fetch::fetch(args),
         ProfileCommand::Top(top) => show_top(top),
         ProfileCommand::Svg(svg) => draw(svg),

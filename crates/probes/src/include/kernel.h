@@ -391,9 +391,12 @@ struct pt_regs___registers {
 	unsigned long cs;
 	/* The number of the system call; -1 where it came otherwise. */
 	unsigned long orig_ax;
-	/* Its first two arguments. */
+	/* Its first arguments, and those of functions. */
 	unsigned long di;
 	unsigned long si;
+	unsigned long dx;
+	/* What a function returns. */
+	unsigned long ax;
 };
 
 struct pt_regs___arm64 {

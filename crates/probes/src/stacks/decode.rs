@@ -1,6 +1,6 @@
 //! From the kernel's bytes to a record: pure, so that it can be tested without a kernel.
 
-use super::generated::types::{stacks_kind, stacks_waited, unwind_end, unwind_stack};
+use super::generated::types::{stacks_freed, stacks_kind, stacks_waited, unwind_end, unwind_stack};
 use crate::plain::from_bytes;
 
 /// What the kernel half tells.
@@ -10,6 +10,17 @@ pub enum Record {
     Stack(Stack),
     /// A wait has ended whose stack was told before.
     Waited(Waited),
+    /// What was allocated is free again.
+    Freed(Allocation),
+}
+
+/// What tells a sampled allocation from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Allocation {
+    /// The thread that allocated, in the first pid namespace.
+    pub thread: u32,
+    /// When, as its stack says it; on CLOCK_MONOTONIC.
+    pub t_ns: u64,
 }
 
 /// What a stack was taken for.
@@ -31,6 +42,11 @@ pub enum Kind {
     Thread {
         /// The kernel's bits; 0: it ran, or could have.
         state: u64,
+    },
+    /// Its thread allocated memory.
+    Allocated {
+        /// How much.
+        bytes: u64,
     },
 }
 
@@ -160,6 +176,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
     let kind = bytes.first_chunk().map(|first| stacks_kind(u32::from_ne_bytes(*first)));
     match kind.ok_or(Malformed::Length(bytes.len()))? {
         stacks_kind::STACKS_WAITED => waited(bytes).map(Record::Waited),
+        stacks_kind::STACKS_FREED => freed(bytes).map(Record::Freed),
         kind => stack(bytes, kind).map(Record::Stack),
     }
 }
@@ -176,12 +193,18 @@ fn waited(bytes: &[u8]) -> Result<Waited, Malformed> {
     })
 }
 
+fn freed(bytes: &[u8]) -> Result<Allocation, Malformed> {
+    let told: stacks_freed = from_bytes(bytes).ok_or(Malformed::Length(bytes.len()))?;
+    Ok(Allocation { thread: told.allocation.thread, t_ns: told.allocation.t_ns })
+}
+
 fn kind_of(kind: stacks_kind, about: u64) -> Result<Kind, Malformed> {
     Ok(match kind {
         stacks_kind::STACKS_ON_CPU => Kind::OnCpu,
         stacks_kind::STACKS_BLOCKED => Kind::Blocked { lock: (about != 0).then_some(about) },
         stacks_kind::STACKS_WAKER => Kind::Waker { of: about as u32 },
         stacks_kind::STACKS_THREAD => Kind::Thread { state: about },
+        stacks_kind::STACKS_ALLOCATED => Kind::Allocated { bytes: about },
         unknown => return Err(Malformed::Kind(unknown.0)),
     })
 }
@@ -263,7 +286,7 @@ mod tests {
             bytes[16..24].copy_from_slice(&u64::to_ne_bytes(about));
             match decode(&bytes) {
                 Ok(Record::Stack(stack)) => Ok(stack.kind),
-                Ok(Record::Waited(_)) => panic!("a wait of the length of a stack"),
+                Ok(other) => panic!("{other:?} of the length of a stack"),
                 Err(wrong) => Err(wrong),
             }
         };
@@ -271,6 +294,7 @@ mod tests {
         assert_eq!(of(1, 77), Ok(Kind::Blocked { lock: Some(77) }));
         assert_eq!(of(2, 77), Ok(Kind::Waker { of: 77 }));
         assert_eq!(of(3, 2), Ok(Kind::Thread { state: 2 }));
+        assert_eq!(of(5, 64), Ok(Kind::Allocated { bytes: 64 }));
         assert_eq!(of(99, 0), Err(Malformed::Kind(99)));
     }
 

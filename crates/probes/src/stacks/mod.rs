@@ -10,10 +10,12 @@
 mod beats;
 mod decode;
 mod events;
+mod heap;
 mod kernel_table;
 mod tables;
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use libbpf_rs::Link;
@@ -21,7 +23,8 @@ use temblor_event::{ProbeCost, clock};
 use temblor_host::Capability;
 use temblor_unwind::Table;
 
-pub use self::decode::{End, Kind, Record, Stack, Waited};
+pub use self::decode::{Allocation, End, Kind, Record, Stack, Waited};
+pub use self::heap::{Allocates, Allocator};
 pub use self::tables::{CodeMapping, Frames, TableId};
 
 use self::decode::decode;
@@ -37,10 +40,20 @@ use crate::tracepoints;
 
 crate::plain::generated!("stacks");
 use generated::types::{
-    bss, rodata, stacks_waited, stacks_waits, unwind_process, unwind_rule, unwind_stack,
+    bss, rodata, stacks_freed, stacks_waited, stacks_waits, unwind_process, unwind_rule,
+    unwind_stack,
 };
 
-plain!(bss, rodata, stacks_waited, stacks_waits, unwind_process, unwind_rule, unwind_stack);
+plain!(
+    bss,
+    rodata,
+    stacks_freed,
+    stacks_waited,
+    stacks_waits,
+    unwind_process,
+    unwind_rule,
+    unwind_stack
+);
 
 const NAME: &str = "stacks";
 const ON_CPU: &str = "on_cpu_sample";
@@ -72,6 +85,7 @@ pub fn capabilities() -> Vec<Capability> {
         tracepoints::loading("profile cpu", trial(What::OnCpu { rate_hz: 1 })),
         tracepoints::loading("profile off-cpu, lock", trial(waits)),
         tracepoints::loading("profile threads", trial(What::Threads)),
+        tracepoints::loading("profile heap", trial(What::Allocations { every_bytes: 1 << 20 })),
     ]
 }
 
@@ -92,6 +106,11 @@ pub enum What {
     },
     /// Of all threads, once.
     Threads,
+    /// Of threads as they allocate memory, where they are watched ([`Sampler::watch`]).
+    Allocations {
+        /// One byte of so many is sampled.
+        every_bytes: u64,
+    },
 }
 
 impl What {
@@ -100,6 +119,7 @@ impl What {
             Self::OnCpu { .. } => vec![ON_CPU],
             Self::OffCpu { .. } => [&OFF_CPU[..], &[OFF_CPU_END, THREADS]].concat(),
             Self::Threads => vec![THREADS],
+            Self::Allocations { .. } => vec![heap::ALLOCATES, heap::FREES],
         }
     }
 
@@ -108,7 +128,7 @@ impl What {
             Self::OnCpu { rate_hz } => RING_BYTES_PER_PROCESSOR
                 .saturating_mul(processors)
                 .saturating_mul(rate_hz.div_ceil(100)),
-            Self::OffCpu { .. } | Self::Threads => RING_BYTES_OF_MANY,
+            Self::OffCpu { .. } | Self::Threads | Self::Allocations { .. } => RING_BYTES_OF_MANY,
         };
         wanted.min(RING_BYTES_MAX)
     }
@@ -247,12 +267,24 @@ impl Sampler {
                 self.look_at_threads()?;
             }
             What::Threads => self.look_at_threads()?,
+            What::Allocations { every_bytes } => {
+                heap::draw_intervals(&self.loaded, every_bytes)?;
+            }
         }
         Ok(began_ns)
     }
 
     fn look_at_threads(&self) -> Result<(), Error> {
         walk(&self.loaded.attach(THREADS)?, "the threads")
+    }
+
+    /// Follows what a process allocates with an allocator that lies in a file.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn watch(&mut self, pid: u32, file: &Path, allocator: &Allocator) -> Result<(), Error> {
+        self.links.extend(heap::watch(&self.loaded, pid, file, allocator)?);
+        Ok(())
     }
 
     /// Ends the sampling, and says when that was, on CLOCK_MONOTONIC. What is still in the kernel can
@@ -265,8 +297,9 @@ impl Sampler {
         let end = is_off_cpu.then(|| self.loaded.attach(OFF_CPU_END)).transpose();
         let ended_ns = clock::now_ns();
         let ended = end.and_then(|end| end.map_or(Ok(()), |link| walk(&link, "the waits")));
-        // That takes its time, in which nothing is missed.
-        self.links.clear();
+        // That takes its time, in which nothing is missed: what was allocated is followed until nothing
+        // more is.
+        self.links.drain(..).rev().for_each(drop);
         ended.map(|()| ended_ns)
     }
 
@@ -331,6 +364,9 @@ fn can_walk(what: What) -> Result<(), Error> {
         What::OnCpu { .. } => ("bpf_loop", "walk deep stacks", "5.17"),
         What::OffCpu { .. } | What::Threads => {
             ("bpf_copy_from_user_task", "walk the stacks of other threads", "5.18")
+        }
+        What::Allocations { .. } => {
+            ("bpf_session_cookie", "follow a function from its call to its return", "6.13")
         }
     };
     if types.has_function(function) {

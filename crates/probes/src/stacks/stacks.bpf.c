@@ -20,6 +20,8 @@ const volatile struct unwind_process layout_process = {};
 const volatile struct unwind_rule layout_rule = {};
 const volatile struct stacks_waited layout_waited = {};
 const volatile struct stacks_waits layout_waits = {};
+const volatile struct stacks_freed layout_freed = {};
+const volatile enum stacks_call layout_call = 0;
 
 /* Records for which there was no room. */
 __u64 records_lost = 0;
@@ -53,3 +55,4 @@ static __always_inline void hand_over(struct unwind_stack *stack)
 #include "on_cpu.bpf.h"
 #include "off_cpu.bpf.h"
 #include "threads.bpf.h"
+#include "heap.bpf.h"

@@ -17,6 +17,37 @@ enum stacks_kind {
 	STACKS_THREAD = 3,
 	/* No stack: a wait has ended. */
 	STACKS_WAITED = 4,
+	/* A thread as it allocates memory; about is how many bytes. */
+	STACKS_ALLOCATED = 5,
+	/* No stack: what a thread has allocated is free again. */
+	STACKS_FREED = 6,
+};
+
+/* Which of its arguments say how much memory a function allocates. */
+enum stacks_call {
+	/* The first. */
+	STACKS_MALLOC = 0,
+	/* The first times the second. */
+	STACKS_CALLOC = 1,
+	/* The second; what the first points to is freed. */
+	STACKS_REALLOC = 2,
+	/* The second. */
+	STACKS_ALIGNED = 3,
+	/* The third; where the address is put is the first. */
+	STACKS_ALIGNED_TO = 4,
+};
+
+/* What tells an allocation from others: its thread, and when its stack was taken. */
+struct stacks_allocation {
+	__u64 t_ns;
+	__u32 thread;
+	__u32 unused;
+};
+
+struct stacks_freed {
+	enum stacks_kind kind;
+	__u32 unused;
+	struct stacks_allocation allocation;
 };
 
 /* A wait that has ended, or that was under way when the collecting ended. */

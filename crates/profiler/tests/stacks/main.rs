@@ -8,5 +8,6 @@
 
 mod common;
 mod cpu;
+mod heap;
 mod threads;
 mod waits;

@@ -173,6 +173,58 @@ NOINLINE void *pong(void *unused)
 	return unused;
 }
 
+/* Blocks that are kept, blocks that are given back at once, and blocks that grow. */
+NOINLINE void *keeps(void)
+{
+	void *block = malloc(1000);
+
+	sink += (unsigned long)block;
+	return block;
+}
+
+NOINLINE void gives_back(void)
+{
+	void *block = malloc(500);
+
+	sink += (unsigned long)block;
+	free(block);
+	sink++;
+}
+
+NOINLINE void grows(void)
+{
+	void *block = realloc(calloc(10, 30), 3000);
+
+	sink += (unsigned long)block;
+	free(block);
+	sink++;
+}
+
+NOINLINE void aligned(void)
+{
+	void *block = NULL;
+
+	if (!posix_memalign(&block, 64, 2000))
+		sink += (unsigned long)block;
+	free(block);
+	sink++;
+}
+
+static void allocates(void)
+{
+	for (;;) {
+		for (int i = 0; i < 100; i++) {
+			keeps();
+			gives_back();
+			gives_back();
+			grows();
+			aligned();
+		}
+		/* As much as a test can bear. */
+		rest(5);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -211,6 +263,8 @@ int main(int argc, char **argv)
 		interrupted();
 	if (!strcmp(what, "copies"))
 		copies();
+	if (!strcmp(what, "allocates"))
+		allocates();
 	if (!strcmp(what, "idle"))
 		for (;;)
 			pause();

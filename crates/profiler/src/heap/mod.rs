@@ -1,0 +1,175 @@
+//! What is allocated, and what of it is still in use.
+
+mod place;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use temblor_probes::stacks::{Allocation, Allocator, Kind, Record, Sampler};
+use temblor_symbols::{Backing, FileId, Place};
+
+use self::place::allocator;
+use crate::collecting::Collecting;
+use crate::error::Error;
+use crate::stacks::{Seen, Weight};
+
+/// Sampled blocks that are in use at the same time.
+const LIVE_MAX: usize = 1 << 18;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The allocations that are followed.
+#[derive(Debug)]
+pub(crate) struct Allocations {
+    every_bytes: u64,
+    live: HashMap<Allocation, (Seen, Weight)>,
+    watched: HashSet<u32>,
+    allocators: HashMap<FileId, Option<Allocator>>,
+    /// Processes of which no allocator was found.
+    pub(crate) without_allocator: u64,
+}
+
+impl Allocations {
+    pub(crate) fn new(every_bytes: u64) -> Self {
+        Self {
+            every_bytes,
+            live: HashMap::new(),
+            watched: HashSet::new(),
+            allocators: HashMap::new(),
+            without_allocator: 0,
+        }
+    }
+
+    /// Watches the processes that are not watched yet.
+    pub(crate) fn watch(
+        &mut self,
+        pids: &[u32],
+        sampler: &mut Sampler,
+        into: &mut Collecting,
+    ) -> Result<(), Error> {
+        for pid in pids {
+            if self.watched.insert(*pid) && !self.watch_one(*pid, sampler, into)? {
+                self.without_allocator += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an allocator was found. A process that ends meanwhile is none of our business.
+    fn watch_one(
+        &mut self,
+        pid: u32,
+        sampler: &mut Sampler,
+        into: &mut Collecting,
+    ) -> Result<bool, Error> {
+        let Ok(space) = into.spaces.files.snapshot(pid) else { return Ok(true) };
+        let mut seen = HashSet::new();
+        let mut found = false;
+        for mapping in space.maps().all() {
+            let is_file = matches!(mapping.backing, Backing::File { .. });
+            let Place::File { file, .. } = space.locate(mapping.addresses.start) else { continue };
+            if !is_file || !seen.insert(file) {
+                continue;
+            }
+            let files = &into.spaces.files;
+            let read = || allocator(&files.get(file)?.map().ok()?);
+            let known = self.allocators.entry(file).or_insert_with(read);
+            let Some(allocator) = known else { continue };
+            // As the process has it, whatever lies at its path by now or in our own namespace.
+            let addresses = &mapping.addresses;
+            let path = format!("/proc/{pid}/map_files/{:x}-{:x}", addresses.start, addresses.end);
+            match sampler.watch(pid, &PathBuf::from(path), allocator) {
+                Ok(()) => found = true,
+                Err(_) if into.spaces.files.snapshot(pid).is_err() => return Ok(true),
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn take(
+        &mut self,
+        record: Record,
+        sampler: &mut Sampler,
+        into: &mut Collecting,
+    ) -> Result<(), Error> {
+        match record {
+            Record::Freed(allocation) => drop(self.live.remove(&allocation)),
+            Record::Stack(stack) => {
+                let Kind::Allocated { bytes } = stack.kind else { return Ok(()) };
+                let allocation = Allocation { thread: stack.thread, t_ns: stack.t_ns };
+                let seen = into.locate(sampler, stack)?;
+                let weight = weight(bytes, self.every_bytes);
+                into.keep(seen.clone(), weight);
+                if self.live.len() < LIVE_MAX {
+                    self.live.insert(allocation, (seen, weight));
+                } else {
+                    into.stacks.not_kept += 1;
+                }
+            }
+            Record::Waited(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Adds what is still in use, by how old it is. What a process has that has ended is not; and what
+    /// came after the end may have been followed no longer.
+    pub(crate) fn end(self, now_ns: u64, into: &mut Collecting) {
+        for (allocation, (mut seen, weight)) in self.live {
+            if allocation.t_ns > now_ns {
+                continue;
+            }
+            if !PathBuf::from(format!("/proc/{}", seen.pid)).exists() {
+                continue;
+            }
+            let age = age(now_ns.saturating_sub(allocation.t_ns));
+            seen.circumstances.age = Some(age);
+            let Weight { count, amount, .. } = weight;
+            let in_use = Weight { live_count: count, live_amount: amount, ..Weight::default() };
+            into.stacks.add(seen, in_use);
+        }
+    }
+}
+
+fn age(nanoseconds: u64) -> &'static str {
+    match nanoseconds / SECOND_NS {
+        0 => "less than 1 s",
+        1..10 => "1 to 10 s",
+        10..60 => "10 to 60 s",
+        _ => "more than 60 s",
+    }
+}
+
+/// What a sampled block stands for. One of so many bytes is sampled at random, so that a block of a
+/// size is with the chance `1 - exp(-size / every)`; it stands for as many as that chance is one of
+/// (Horvitz and Thompson, 1952), as in the heap profiles of Go and of tcmalloc.
+fn weight(bytes: u64, every_bytes: u64) -> Weight {
+    let size = bytes as f64;
+    let chance = -(-size / every_bytes.max(1) as f64).exp_m1();
+    let count = 1.0 / chance.max(f64::MIN_POSITIVE);
+    Weight::seen(count.round() as u64, (count * size).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_blocks_stand_for_many_and_large_ones_for_themselves() {
+        let of = |bytes| weight(bytes, 131_072);
+        assert_eq!(of(64).count, 2049);
+        assert_eq!(of(64).amount, 131_104);
+        assert_eq!(of(10 << 20).count, 1);
+        assert_eq!(of(10 << 20).amount, 10 << 20);
+        // As many of them as are sampled give what there was.
+        let sampled = 1.0 - (-0.5_f64).exp();
+        let estimate = of(65_536).amount as f64 * sampled;
+        assert!((estimate / 65_536.0 - 1.0).abs() < 1e-4, "{estimate}");
+    }
+
+    #[test]
+    fn ages_are_told_in_steps() {
+        let of = |seconds| age(seconds * SECOND_NS);
+        assert_eq!([of(0), of(1), of(9)], ["less than 1 s", "1 to 10 s", "1 to 10 s"]);
+        assert_eq!([of(10), of(59), of(60)], ["10 to 60 s", "10 to 60 s", "more than 60 s"]);
+    }
+}

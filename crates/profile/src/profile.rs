@@ -134,7 +134,20 @@ pub struct Sample {
 /// The label of samples that stand in a difference for what it is compared with.
 pub(crate) const BASE_LABEL: &str = "pprof::base";
 
+/// The label of samples of which it is known when they were taken, and its unit.
+const TIME_LABEL: (&str, &str) = ("time", "nanoseconds");
+
 impl Sample {
+    /// When it was taken, in nanoseconds since the profile was begun, where that is known.
+    #[must_use]
+    pub fn time_ns(&self) -> Option<i64> {
+        let (key, of) = TIME_LABEL;
+        self.labels.iter().find_map(|label| match &label.value {
+            LabelValue::Figure(time_ns, unit) if label.key == key && unit == of => Some(*time_ns),
+            _ => None,
+        })
+    }
+
     /// Whether it is of what a difference is compared with.
     pub(crate) fn is_of_base(&self) -> bool {
         let yes = LabelValue::Text("true".to_owned());

@@ -28,6 +28,8 @@ pub(crate) enum ProfileCommand {
     Merge(Merge),
     /// Write a profile in another format
     Convert(Convert),
+    /// Look around in profiles with a browser
+    View(super::view::View),
 }
 
 #[derive(Debug, clap::Args)]

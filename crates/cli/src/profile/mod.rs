@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod cpu;
 mod fetch;
 mod files;
+mod view;
 
 use std::path::Path;
 
@@ -29,6 +30,7 @@ pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
         ProfileCommand::Diff(diff) => compare(diff),
         ProfileCommand::Merge(merge) => add_up(merge),
         ProfileCommand::Convert(convert) => rewrite(convert),
+        ProfileCommand::View(args) => view::view(args),
     }
 }
 

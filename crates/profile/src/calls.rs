@@ -281,8 +281,9 @@ impl Calls {
 
     /// Adds the calls, and tells which of the tree's nodes each of them is.
     fn add_to(&self, tree: &mut Tree) -> Vec<NodeId> {
-        let numbers: Vec<NameId> =
-            self.names.iter().map(|name| tree.number(name.as_bytes())).collect();
+        // The first name is that of nothing, there as well.
+        let others = self.names.iter().skip(1).map(|name| tree.number(name.as_bytes()));
+        let numbers: Vec<NameId> = std::iter::once(0).chain(others).collect();
         let mut places: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
         places.push(ROOT);
         for call in &self.nodes[1..] {

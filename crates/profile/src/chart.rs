@@ -43,10 +43,11 @@ impl CallTree {
         let middle = gaps.len() / 2;
         let usual = if gaps.is_empty() { 1 } else { *gaps.select_nth_unstable(middle).1 };
         let reach = usual.saturating_mul(REACH);
-        let mut next = None;
+        // Nothing was seen after the end, where that is known.
+        let mut next = Some(self.duration_ns()).filter(|end_ns| *end_ns > 0);
         for seen in all.iter_mut().rev() {
             let furthest = seen.from_ns.saturating_add(reach);
-            seen.to_ns = next.map_or(furthest, |next| furthest.min(next));
+            seen.to_ns = next.map_or(furthest, |next| furthest.min(next)).max(seen.from_ns);
             next = Some(seen.from_ns);
         }
         Ok(all)

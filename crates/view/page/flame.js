@@ -38,7 +38,8 @@ export class Flame {
     });
     this.#canvas.addEventListener("keydown", (event) => this.#key(event));
     scroller.addEventListener("scroll", () => this.#ask());
-    new ResizeObserver(() => this.#place()).observe(scroller);
+    // Later: what is placed may itself change sizes.
+    new ResizeObserver(() => requestAnimationFrame(() => this.#place())).observe(scroller);
     colour.whenChanged(() => this.#ask());
   }
 
@@ -93,11 +94,14 @@ export class Flame {
       const next = [];
       for (const { call, x } of rows.at(-1)) {
         let at = x;
+        let drawnTo = -1;
         for (let child = call + 1; child < tree.end[call]; child = tree.end[child]) {
           const width = (tree.lasts ? tree.lasts[child] : weights[child]) * scale;
-          if (width >= WIDTH_MIN) {
-            const begin = tree.lasts ? (tree.begins[child] - tree.begins[zoom]) * scale : at;
-            next.push({ call: child, x: begin, width });
+          const begin = tree.lasts ? (tree.begins[child] - tree.begins[zoom]) * scale : at;
+          // In time, short calls are the rule: of those in the same place one is drawn.
+          if (width >= WIDTH_MIN || (tree.lasts && begin >= drawnTo)) {
+            next.push({ call: child, x: begin, width: Math.max(width, WIDTH_MIN) });
+            drawnTo = begin + WIDTH_MIN;
           }
           at += width;
         }

@@ -30,12 +30,12 @@ export function change(value, unit) {
 
 /** A share of a whole. */
 export function share(value, of) {
-  if (of === 0) {
+  if (of === 0 || value === 0) {
     return "0 %";
   }
   const percent = (value / of) * 100;
   const size = Math.abs(percent);
-  return `${percent.toFixed(size >= 99.95 ? 0 : size >= 10 ? 1 : size >= 0.01 || size === 0 ? 2 : 4)} %`;
+  return `${percent.toFixed(size >= 99.95 ? 0 : size >= 10 ? 1 : size >= 0.01 ? 2 : 4)} %`;
 }
 
 /** Nanoseconds as seconds, with as many digits as say something. */

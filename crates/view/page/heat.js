@@ -36,7 +36,8 @@ export class Heat {
       this.draw();
     });
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => this.draw()).observe(canvas.parentElement);
+    // Later: what is drawn may itself change sizes.
+    new ResizeObserver(() => requestAnimationFrame(() => this.draw())).observe(canvas.parentElement);
     colour.whenChanged(() => this.draw());
   }
 
@@ -79,10 +80,12 @@ export class Heat {
       const isPicked = !picked || (at * cell < picked[1] && (at + 1) * cell > picked[0]);
       context.globalAlpha = isPicked ? 1 : 0.3;
       context.fillStyle = shades[Math.ceil((weight / most) * 64)];
-      const [x, y] = [Math.floor(at / rows) * wide, (at % rows) * high];
-      const gap = wide > 4 * dots ? dots : 0;
-      // Boxes meet without a seam.
-      context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(wide) - gap, Math.ceil(high));
+      const [column, row] = [Math.floor(at / rows), at % rows];
+      // On whole dots, so that boxes meet without a seam.
+      const [left, right] = [Math.floor(column * wide), Math.floor((column + 1) * wide)];
+      const [top, bottom] = [Math.floor(row * high), Math.floor((row + 1) * high)];
+      const gap = wide > 8 * dots ? dots : 0;
+      context.fillRect(left, top, Math.max(right - left - gap, 1), Math.max(bottom - top, 1));
     }
     context.globalAlpha = 1;
     context.strokeStyle = colour.named("ink");

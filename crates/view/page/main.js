@@ -10,6 +10,7 @@ import { VIEWS, nanoseconds, place, read, write } from "./state.js";
 import { Table } from "./table.js";
 
 const at = (id) => document.getElementById(id);
+const narrow = matchMedia("(max-width: 40rem)");
 const REMEDY =
   "No sample says when it was taken, so there is no picture of it over time. Collect with temblor profile cpu --timeline to have one.";
 
@@ -39,10 +40,10 @@ function settled(said) {
   const about = profiles[profile];
   const type = inside(said.type, about.types.length, about.default_type);
   const other = inside(said.base, profiles.length, undefined);
-  let view = VIEWS.includes(said.view) ? said.view : "flame";
-  if (view === "chart" && !about.is_timed) {
-    view = "flame";
-  }
+  // Where one has to scroll to the picture, it is read from its top.
+  const usual = narrow.matches ? "icicle" : "flame";
+  const isPossible = VIEWS.includes(said.view) && (said.view !== "chart" || about.is_timed);
+  const view = isPossible ? said.view : usual;
   const isChart = view === "chart";
   const base = other === profile || isChart ? undefined : other;
   const [from, to] = [nanoseconds(said.from), nanoseconds(said.to)];

@@ -83,7 +83,8 @@ fn nothing_but_get() {
     let server = started();
     let address = server.address();
     for method in ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
-        let request = format!("{method} / HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+        let request =
+            format!("{method} / HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
         let told = raw(address, &request);
         assert_eq!((told.status, told.header("allow")), (405, Some("GET")), "{method}");
     }
@@ -122,7 +123,9 @@ fn the_page_loads_nothing_from_elsewhere() {
         assert!(!text.contains("http:") && !text.contains("https:"), "{path}");
         assert!(!text.contains("innerHTML") && !text.contains("insertAdjacentHTML"), "{path}");
         let imported = text.split('"').filter_map(|word| word.strip_prefix("./"));
-        todo.extend(imported.filter(|word| word.ends_with(".js")).map(|word| format!("/page/{word}")));
+        todo.extend(
+            imported.filter(|word| word.ends_with(".js")).map(|word| format!("/page/{word}")),
+        );
         seen.push(path);
     }
     assert!(seen.len() >= 12, "{seen:?}");

@@ -40,7 +40,7 @@ impl CallTree {
             .map(|pair| pair[1].from_ns - pair[0].from_ns)
             .filter(|gap| *gap > 0)
             .collect();
-        let middle = gaps.len() / 2;
+        let middle = gaps.len().saturating_sub(1) / 2;
         let usual = if gaps.is_empty() { 1 } else { *gaps.select_nth_unstable(middle).1 };
         let reach = usual.saturating_mul(REACH);
         // Nothing was seen after the end, where that is known.

@@ -17,6 +17,7 @@ mod chart;
 mod columns;
 mod combine;
 mod error;
+pub mod firefox;
 pub mod folded;
 mod graph;
 mod heat;
@@ -41,6 +42,6 @@ pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,
 };
-pub use self::svg::{Shape, SvgOptions, svg};
+pub use self::svg::{Shape, SvgOptions, chart_svg, svg};
 pub use self::top::{TopOptions, top};
 pub use self::tree::Tree;

@@ -15,11 +15,13 @@ use crate::exit::{Exit, Failure};
 use crate::terminal::{print, say};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The page shows flamegraphs, tables, callers, and what one of the profiles \
+#[command(
+    after_help = "The page shows flamegraphs, tables, callers, and what one of the profiles \
     has more than another; where the samples have times (temblor profile cpu --timeline) also \
     when it was, and a part of the time alone. Whoever can reach the address sees the profiles: \
     keep to the loopback address, or use a tunnel such as ssh -L.\n\nExample: temblor profile view \
-    before.pb.gz after.pb.gz --listen 127.0.0.1:8080")]
+    before.pb.gz after.pb.gz --listen 127.0.0.1:8080"
+)]
 pub(crate) struct View {
     /// pprof profiles, folded stacks, or what `perf script` printed; - is standard input
     #[arg(value_name = "PROFILE", required = true, num_args = 1..)]

@@ -20,6 +20,8 @@ export class Flame {
   #letter = 7;
   #pointed;
   #isAsked = false;
+  /** How far the root is scrolled away: it stays where it is when there is more or less room. */
+  #fromRoot = 0;
 
   /** `told` has what is done when a call is pointed at, zoomed to or asked about. */
   constructor(scroller, told) {
@@ -37,7 +39,11 @@ export class Flame {
       }
     });
     this.#canvas.addEventListener("keydown", (event) => this.#key(event));
-    scroller.addEventListener("scroll", () => this.#ask());
+    scroller.addEventListener("scroll", () => {
+      const beyond = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
+      this.#fromRoot = this.#isUpward ? beyond : scroller.scrollTop;
+      this.#ask();
+    });
     // Later: what is placed may itself change sizes.
     new ResizeObserver(() => requestAnimationFrame(() => this.#place())).observe(scroller);
     colour.whenChanged(() => this.#ask());
@@ -70,14 +76,14 @@ export class Flame {
     this.#rows = this.#boxes();
     const height = Math.max(this.#rows.length * ROW, this.#scroller.clientHeight);
     this.#spacer.style.height = `${height}px`;
-    if (isOther) {
-      this.#scroller.scrollTop = this.#isUpward ? height : 0;
-    }
+    this.#fromRoot = isOther ? 0 : this.#fromRoot;
+    const beyond = height - this.#scroller.clientHeight - this.#fromRoot;
+    this.#scroller.scrollTop = this.#isUpward ? beyond : this.#fromRoot;
     this.#draw();
   }
 
   get #isUpward() {
-    return this.#shown.shape === "flame";
+    return this.#shown?.shape === "flame";
   }
 
   /** Row by row: those above what is zoomed to, itself, and what is wide enough beneath it. */

@@ -17,7 +17,8 @@ export function figure(value, unit) {
     return scale || !unit || unit === "count" ? whole.format(value) : `${whole.format(value)} ${unit}`;
   }
   const size = Math.abs(value);
-  const [factor, name] = scale.find(([factor]) => size >= factor) ?? scale.at(-1);
+  // What would be rounded up to one of the next unit is one of it.
+  const [factor, name] = scale.find(([factor]) => size >= factor * 0.9995) ?? scale.at(-1);
   const scaled = value / factor;
   const digits = factor === 1 || Math.abs(scaled) >= 100 ? 0 : Math.abs(scaled) >= 10 ? 1 : 2;
   return `${scaled.toFixed(digits)} ${name}`;

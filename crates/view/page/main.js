@@ -102,6 +102,7 @@ async function heatOf({ profile, type }) {
 
 /** Changes what is shown, and the address with it. A zoom stays with its call where there is one. */
 async function change(by) {
+  document.body.dataset.ready = "false";
   const state = { ...read(), ...by };
   const next = settled(state);
   const isOther = ["profile", "type", "base", "from", "to", "isChart"].some((key) => next[key] !== shown?.[key]);
@@ -223,7 +224,7 @@ function point(call) {
   const told = call ?? shown.zoom;
   at("details").replaceChildren(...describe(shown.tree, told, shown.unit));
   for (const id of ["to-calls", "to-search"]) {
-    at(id).hidden = shown.zoom === 0;
+    at(id).disabled = shown.zoom === 0;
   }
 }
 

@@ -7,10 +7,12 @@
 
 mod browser {
     pub(crate) mod chromium;
+    pub(crate) mod hand;
     pub(crate) mod served;
 }
 
 use browser::chromium::{Page, is_there};
+use browser::hand::Hand;
 use browser::served::{HOSTILE, served};
 
 /// Opens the page at each of these states, one after the other.
@@ -180,4 +182,77 @@ fn a_function_cannot_become_part_of_the_page() {
     pages(&[("view=table", &|page| {
         assert!(page.rows().iter().any(|row| row.starts_with("<img src=x")), "{:?}", page.rows());
     })]);
+}
+
+/// Opens the page as whoever sits before it, at a state.
+fn by_hand(hash: &str, check: &dyn Fn(&mut Hand)) {
+    if !is_there() {
+        return;
+    }
+    let server = served();
+    let mut hand = Hand::open(&format!("http://{}/#{hash}", server.address()));
+    check(&mut hand);
+    assert_eq!(hand.wrong(), Vec::<String>::new());
+}
+
+#[test]
+fn boxes_are_zoomed_with_the_mouse_and_with_keys() {
+    by_hand("view=icicle", &|hand| {
+        // The second row is main's; in the third one idle is the second of three by name.
+        hand.click("canvas", 0.5, 19 + 9);
+        assert_eq!(hand.text("path"), "all main");
+        hand.click("canvas", 0.3, 2 * 19 + 9);
+        assert_eq!(hand.text("path"), "all main idle");
+        assert!(hand.address().contains("zoom="));
+        hand.key("Backspace");
+        assert_eq!(hand.text("path"), "all main");
+        hand.key("ArrowDown");
+        assert!(hand.text("details").starts_with("work 6 (60.0 %)"), "{}", hand.text("details"));
+        hand.key("ArrowLeft");
+        assert!(hand.text("details").starts_with("idle 2 (20.0 %)"), "{}", hand.text("details"));
+        hand.key("Enter");
+        assert_eq!(hand.text("path"), "all main idle");
+        hand.key("Home");
+        assert_eq!(hand.text("path"), "all");
+        hand.back();
+        assert_eq!(hand.text("path"), "all main idle");
+    });
+}
+
+#[test]
+fn what_is_typed_is_sought() {
+    by_hand("", &|hand| {
+        hand.key("/");
+        hand.type_in("work");
+        assert_eq!(hand.text("found"), "60.0 % in 1 functions");
+        assert!(hand.address().contains("q=work"));
+        hand.key("Escape");
+        assert_eq!((hand.text("found").as_str(), hand.address().as_str()), ("", ""));
+    });
+}
+
+#[test]
+fn a_part_of_the_time_is_picked_by_dragging() {
+    by_hand("profile=4&view=table", &|hand| {
+        // Twelve columns of a second: from the third one's first cell to the fourth one's last.
+        hand.drag("heat", (2.5 / 12.0, 0.001), (3.5 / 12.0, 0.999));
+        assert_eq!(hand.text("when"), "2 s to 4 s");
+        assert!(hand.text("table").contains("late 2 100 %"), "{}", hand.text("table"));
+        hand.key("Escape");
+        assert!(!hand.address().contains("from="), "{}", hand.address());
+        assert!(hand.text("table").contains("early 1 25.0 %"), "{}", hand.text("table"));
+    });
+}
+
+#[test]
+fn a_zoom_stays_with_its_call_where_another_profile_is_chosen() {
+    by_hand("zoom=3", &|hand| {
+        let before = hand.text("path");
+        assert!(before.starts_with("all main") && before != "all main", "{before}");
+        hand.choose("profile", "1");
+        let after = hand.text("path");
+        assert!(after == before || after == "all main", "{after}");
+        hand.choose("base", "0");
+        assert!(hand.text("details").contains("before"), "{}", hand.text("details"));
+    });
 }

@@ -1,11 +1,13 @@
 //! A profile as a tree of calls: weighed as a whole, in a window, and beside another.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use temblor_profile::{
     Builder, CallTree, Columns, Comparison, Error, Label, LabelValue, Profile, ValueType, Window,
-    folded,
+    difference, folded, merge,
 };
 
 const ALL: usize = usize::MAX;
@@ -157,6 +159,22 @@ fn times_before_the_beginning_and_far_away_are_no_trouble() {
 #[test]
 fn without_times_there_is_no_heat() {
     assert!(matches!(of("main 1\n").heat(0), Err(Error::Untimed)));
+}
+
+#[test]
+fn times_are_still_right_when_profiles_are_added_up_and_no_difference() {
+    let mut early = timed(&[("a", 1, 5)]);
+    let mut late = timed(&[("a", 2, 5)]);
+    (early.time_ns, late.time_ns) = (1_000, 1_100);
+    for profiles in [[&early, &late], [&late, &early]] {
+        let sum = merge(profiles).unwrap();
+        let mut times: Vec<_> =
+            sum.samples.iter().map(|sample| (sample.time_ns(), sample.values[0])).collect();
+        times.sort_unstable();
+        assert_eq!((sum.time_ns, times), (1_000, vec![(Some(5), 1), (Some(105), 2)]));
+    }
+    let change = difference(&early, &late).unwrap();
+    assert!(change.samples.iter().all(|sample| sample.time_ns().is_none()));
 }
 
 proptest! {

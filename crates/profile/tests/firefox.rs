@@ -1,5 +1,7 @@
 //! What the Firefox Profiler is given, and the picture in the order of time.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+
 use serde_json::Value;
 use temblor_profile::{
     Builder, CallTree, Error, Label, LabelValue, Profile, SvgOptions, ValueType, chart_svg,

@@ -33,7 +33,7 @@ fn main() {
     println!("memory after reading: {}", memory());
     let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap();
     println!("http://{}/", server.address());
-    let mut ask = |path: &str| {
+    let ask = |path: &str| {
         let began = Instant::now();
         let mut stream = TcpStream::connect(server.address()).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

@@ -4,6 +4,7 @@
 //! an error.
 
 #![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
 
 mod browser {
     pub(crate) mod chromium;

@@ -29,8 +29,11 @@ fn of(samples: &[(&str, i64, &str, i64, Option<i64>)]) -> Profile {
     builder.finish()
 }
 
-/// Each thread: whose it is, its name, and its samples' times in milliseconds, weights and leaves.
-fn threads(file: &[u8]) -> Vec<(String, String, Vec<(f64, i64, String)>)> {
+/// When a sample was seen, in milliseconds, what it weighs, and its leaf.
+type Told = (f64, i64, String);
+
+/// Each thread: whose it is, its name, and its samples.
+fn threads(file: &[u8]) -> Vec<(String, String, Vec<Told>)> {
     let file: Value = serde_json::from_slice(file).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let threads = file["threads"].as_array().unwrap().iter().map(|thread| {
@@ -51,7 +54,7 @@ fn threads(file: &[u8]) -> Vec<(String, String, Vec<(f64, i64, String)>)> {
     threads.collect()
 }
 
-fn sample(time_ms: f64, weight: i64, leaf: &str) -> (f64, i64, String) {
+fn sample(time_ms: f64, weight: i64, leaf: &str) -> Told {
     (time_ms, weight, leaf.to_owned())
 }
 

@@ -16,8 +16,11 @@ use browser::chromium::{Page, is_there};
 use browser::hand::Hand;
 use browser::served::{HOSTILE, served};
 
+/// What the address says, and what is then to be seen.
+type Check<'of> = (&'of str, &'of dyn Fn(&Page));
+
 /// Opens the page at each of these states, one after the other.
-fn pages(checks: &[(&str, &dyn Fn(&Page))]) {
+fn pages(checks: &[Check<'_>]) {
     if !is_there() {
         return;
     }

@@ -55,7 +55,7 @@ function table(title, rows, { weight, unit, isComparison, matching, choose, tree
     const cell = document.createElement("th");
     cell.scope = "col";
     cell.textContent = text;
-    cell.className = text === "Function" ? "function" : "";
+    cell.className = { Function: "function", Share: "extra" }[text] ?? "";
     head.append(cell);
   }
   const body = table.createTBody();
@@ -70,7 +70,9 @@ function table(title, rows, { weight, unit, isComparison, matching, choose, tree
       line.append(named(tree.names[row.name], () => choose(row.name)));
     }
     line.insertCell().textContent = figure(row.weight, unit);
-    line.insertCell().textContent = share(row.weight, weight);
+    const part = line.insertCell();
+    part.className = "extra";
+    part.textContent = share(row.weight, weight);
     if (isComparison) {
       line.insertCell().append(changed(row.weight - row.before, row.before, unit));
     }

@@ -49,7 +49,9 @@ profile-cpu-long: setup build ## The same for 60 s each
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 60
 
 profile-view: build ## Look around in the latest of them with a browser, until Ctrl-C
-	@$(TEMBLOR) profile view "$$(ls -d profiles/*-cpu | tail -n 1)"/*.pb.gz
+	@dir=$$(ls -d profiles/*-cpu 2>/dev/null | tail -n 1); \
+	if [ -z "$$dir" ]; then echo 'there are none yet: make profile-cpu' >&2; exit 2; fi; \
+	$(TEMBLOR) profile view "$$dir"/*.pb.gz
 
 profile-clean: ## Delete what the targets above have written
 	rm -rf profiles

@@ -13,7 +13,7 @@ EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-poo
 	latency cascade
 
 .PHONY: help setup build demo test test-kernels torture lint fmt bench chaos-all chaos-check chaos-logs \
-	profile-cpu profile-cpu-long profile-clean profile-help \
+	profile-cpu profile-cpu-long profile-view profile-clean profile-help \
 	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
@@ -47,6 +47,11 @@ profile-cpu: setup build ## Profile the lab's services for 30 s each: profiles, 
 
 profile-cpu-long: setup build ## The same for 60 s each
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 60
+
+profile-view: build ## Look around in the latest of them with a browser, until Ctrl-C
+	@dir=$$(ls -d profiles/*-cpu 2>/dev/null | tail -n 1); \
+	if [ -z "$$dir" ]; then echo 'there are none yet: make profile-cpu' >&2; exit 2; fi; \
+	$(TEMBLOR) profile view "$$dir"/*.pb.gz
 
 profile-clean: ## Delete what the targets above have written
 	rm -rf profiles

@@ -16,6 +16,7 @@ wanted='
   Prometheus (for tests only)        prometheus
   bpftrace (for tests; runs of your own scripts want it, too)  bpftrace
   Docker (for tests only)            docker.io, or another that brings dockerd
+  Chromium (for tests only)          chromium; without it the tests of the page are skipped
   QEMU (for make test-kernels only)  qemu-system-x86 busybox-static cpio kmod e2fsprogs
   Rust 1.89 or newer and cargo       from https://rustup.rs
   cargo-nextest                      cargo install --locked cargo-nextest'
@@ -43,6 +44,11 @@ engine() {
   command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || echo docker.io
 }
 
+# The browser in which a page is tested. Some distributions have it as something else than a package.
+browser() {
+  [ -x /usr/bin/chromium ] || ! apt-cache show chromium >/dev/null 2>&1 || echo chromium
+}
+
 install_packages() {
   # Debian 12's own clang is 14, which has crashed on eBPF sources; a newer one lies beside it.
   local clang=clang
@@ -52,7 +58,8 @@ install_packages() {
   local packages containerd
   # shellcheck disable=SC2046,SC2086 # one word each; an empty $nginx or engine is no argument
   packages=$(missing gcc make pkg-config "$clang" libelf-dev zlib1g-dev postgresql redis-server \
-    $nginx iproute2 nftables bpftrace ca-certificates prometheus $kernels $(engine))
+    $nginx iproute2 nftables bpftrace ca-certificates prometheus $kernels $(engine) \
+    $(browser))
   # It comes with Docker.
   containerd=$(missing containerd)
   [ -n "$packages" ] || return 0
@@ -95,7 +102,7 @@ distribution=$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${ID_LIKE:-}") || 
 case " $distribution " in
   *" debian "* | *" ubuntu "*)
     # shellcheck disable=SC2086 # one word each
-    if [ -n "$(missing $kernels libelf-dev zlib1g-dev redis-server nftables bpftrace prometheus)$(engine)" ] \
+    if [ -n "$(missing $kernels libelf-dev zlib1g-dev redis-server nftables bpftrace prometheus)$(engine)$(browser)" ] \
       || ! apt-cache show redis-server >/dev/null 2>&1; then
       $sudo apt-get update -q
     fi

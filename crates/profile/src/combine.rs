@@ -14,15 +14,16 @@ use crate::profile::{
 ///
 /// Where they count different things, or there is none.
 pub fn merge<'of>(profiles: impl IntoIterator<Item = &'of Profile>) -> Result<Profile, Error> {
-    let mut profiles = profiles.into_iter();
-    let first = profiles.next().ok_or(Error::NoTypes)?;
+    let profiles: Vec<&Profile> = profiles.into_iter().collect();
+    let (first, others) = profiles.split_first().ok_or(Error::NoTypes)?;
     let mut sum = begun_with(first);
-    add(&mut sum, first, 1, &[]);
-    for one in profiles {
+    let begun_ns = profiles.iter().fold(0, |begun_ns, one| earlier(begun_ns, one.time_ns));
+    sum.about().time_ns = begun_ns;
+    add(&mut sum, first, 1, |label| Some(later(label, first.time_ns, begun_ns)));
+    for one in others {
         same_types(first, one)?;
-        add(&mut sum, one, 1, &[]);
+        add(&mut sum, one, 1, |label| Some(later(label, one.time_ns, begun_ns)));
         let about = sum.about();
-        about.time_ns = earlier(about.time_ns, one.time_ns);
         about.duration_ns = about.duration_ns.saturating_add(one.duration_ns);
         about.period = about.period.max(one.period);
         let new = one.comments.iter().filter(|comment| !about.comments.contains(comment));
@@ -42,8 +43,10 @@ pub fn difference(base: &Profile, new: &Profile) -> Result<Profile, Error> {
     same_types(base, new)?;
     let mut sum = begun_with(new);
     let is_base = Label { key: BASE_LABEL.to_owned(), value: LabelValue::Text("true".to_owned()) };
-    add(&mut sum, base, -1, &[is_base]);
-    add(&mut sum, new, 1, &[]);
+    // When a stack was seen is no difference.
+    let timeless = |label: &Label| label.time_ns().is_none().then(|| label.clone());
+    add_with(&mut sum, base, -1, &[is_base], timeless);
+    add(&mut sum, new, 1, timeless);
     sum.about().time_ns = earlier(base.time_ns, new.time_ns);
     sum.about().duration_ns = new.duration_ns.saturating_add(base.duration_ns);
     Ok(sum.finish())
@@ -54,6 +57,19 @@ fn earlier(one_ns: i64, other_ns: i64) -> i64 {
     match (one_ns, other_ns) {
         (0, known) | (known, 0) => known,
         (one, other) => one.min(other),
+    }
+}
+
+/// A label of a profile that was begun at one time, in one that was begun before it. A time that is
+/// not known is taken for the same.
+fn later(label: &Label, time_ns: i64, begun_ns: i64) -> Label {
+    let by_ns = if time_ns == 0 { 0 } else { time_ns.saturating_sub(begun_ns) };
+    match (label.time_ns(), &label.value) {
+        (Some(time_ns), LabelValue::Figure(_, unit)) => Label {
+            key: label.key.clone(),
+            value: LabelValue::Figure(time_ns.saturating_add(by_ns), unit.clone()),
+        },
+        _ => label.clone(),
     }
 }
 
@@ -80,7 +96,18 @@ fn same_types(left: &Profile, right: &Profile) -> Result<(), Error> {
     Err(Error::Unlike { left: words(&left.types), right: words(&right.types) })
 }
 
-fn add(sum: &mut Builder, one: &Profile, factor: i64, labels: &[Label]) {
+fn add(sum: &mut Builder, one: &Profile, factor: i64, label: impl Fn(&Label) -> Option<Label>) {
+    add_with(sum, one, factor, &[], label);
+}
+
+/// Adds a profile's samples with these labels, and what becomes of their own.
+fn add_with(
+    sum: &mut Builder,
+    one: &Profile,
+    factor: i64,
+    labels: &[Label],
+    label: impl Fn(&Label) -> Option<Label>,
+) {
     let mappings: Vec<MappingId> =
         one.mappings.iter().map(|mapping: &Mapping| sum.mapping(mapping.clone())).collect();
     let functions: Vec<FunctionId> =
@@ -102,7 +129,7 @@ fn add(sum: &mut Builder, one: &Profile, factor: i64, labels: &[Label]) {
         let stack = sample.stack.iter().map(|id| locations[id.0 as usize]).collect();
         let values: Vec<i64> =
             sample.values.iter().map(|value| value.saturating_mul(factor)).collect();
-        let mut all = sample.labels.clone();
+        let mut all: Vec<Label> = sample.labels.iter().filter_map(&label).collect();
         all.extend_from_slice(labels);
         sum.sample(stack, &values, all);
     }

@@ -69,6 +69,9 @@ pub enum Error {
         /// Why it may be, and what to do.
         remedy: Option<&'static str>,
     },
+    /// It is not known of any sample when it was taken.
+    #[error("no sample says when it was taken; temblor profile cpu --timeline writes that down")]
+    Untimed,
     /// The file stopped giving.
     #[error("cannot be read to its end")]
     Read(#[source] std::io::Error),

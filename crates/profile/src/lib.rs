@@ -12,10 +12,15 @@
 
 mod any;
 mod build;
+mod calls;
+mod chart;
+mod columns;
 mod combine;
 mod error;
+pub mod firefox;
 pub mod folded;
 mod graph;
+mod heat;
 mod measure;
 pub mod pprof;
 mod profile;
@@ -27,13 +32,16 @@ mod tree;
 
 pub use self::any::{Format, read};
 pub use self::build::Builder;
+pub use self::calls::{CallTree, Comparison, Window};
+pub use self::columns::{Columns, Times};
 pub use self::combine::{difference, merge};
 pub use self::error::Error;
+pub use self::heat::Heat;
 pub use self::measure::{label, percentage};
 pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,
 };
-pub use self::svg::{Shape, SvgOptions, svg};
+pub use self::svg::{Shape, SvgOptions, chart_svg, svg};
 pub use self::top::{TopOptions, top};
 pub use self::tree::Tree;

@@ -134,7 +134,27 @@ pub struct Sample {
 /// The label of samples that stand in a difference for what it is compared with.
 pub(crate) const BASE_LABEL: &str = "pprof::base";
 
+/// The label of samples of which it is known when they were taken, and its unit.
+const TIME_LABEL: (&str, &str) = ("time", "nanoseconds");
+
+impl Label {
+    /// The time, where that is what it says.
+    pub(crate) fn time_ns(&self) -> Option<i64> {
+        let (key, of) = TIME_LABEL;
+        match &self.value {
+            LabelValue::Figure(time_ns, unit) if self.key == key && unit == of => Some(*time_ns),
+            _ => None,
+        }
+    }
+}
+
 impl Sample {
+    /// When it was taken, in nanoseconds since the profile was begun, where that is known.
+    #[must_use]
+    pub fn time_ns(&self) -> Option<i64> {
+        self.labels.iter().find_map(Label::time_ns)
+    }
+
     /// Whether it is of what a difference is compared with.
     pub(crate) fn is_of_base(&self) -> bool {
         let yes = LabelValue::Text("true".to_owned());

@@ -2,8 +2,9 @@
 
 use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
 
+use crate::calls::CallTree;
 use crate::error::Error;
-use crate::tree::Tree;
+use crate::tree::{ROOT, Tree};
 
 /// Of the whole: what is narrower than a fraction of a pixel is not drawn.
 const SHARE_MIN: f64 = 0.0001;
@@ -56,6 +57,49 @@ pub fn svg(tree: &Tree, options: &SvgOptions) -> Result<Vec<u8>, Error> {
         })
         .collect();
     lines.sort_unstable();
+    draw(&lines, options, false)
+}
+
+/// What stands where nothing was seen.
+const NOTHING: &str = "[nothing was seen]";
+
+/// Draws calls in the order of time, which goes from left to right: as wide as they lasted, not as
+/// they weigh.
+///
+/// # Errors
+///
+/// Where there is no such type, or no sample of it has a time.
+pub fn chart_svg(tree: &CallTree, index: usize, options: &SvgOptions) -> Result<Vec<u8>, Error> {
+    let calls = tree.calls();
+    let mut lines = Vec::new();
+    let mut last_ns = 0;
+    for seen in tree.seen(index, None)? {
+        if seen.to_ns <= seen.from_ns {
+            continue;
+        }
+        if seen.from_ns > last_ns {
+            lines.push(format!("{NOTHING} {}", seen.from_ns - last_ns));
+        }
+        last_ns = seen.to_ns;
+        let mut frames = Vec::new();
+        let mut node = seen.leaf;
+        while node != ROOT {
+            let call = calls.nodes[node as usize];
+            frames.push(calls.names[call.name as usize].replace(';', ":"));
+            node = call.parent;
+        }
+        frames.reverse();
+        lines.push(format!("{} {}", frames.join(";"), seen.to_ns - seen.from_ns));
+    }
+    if lines.is_empty() {
+        return Err(Error::Empty { remedy: options.remedy });
+    }
+    // It takes them from the last one on.
+    lines.reverse();
+    draw(&lines, options, true)
+}
+
+fn draw(lines: &[String], options: &SvgOptions, is_chart: bool) -> Result<Vec<u8>, Error> {
     let mut drawn = Options::default();
     drawn.title.clone_from(&options.title);
     drawn.subtitle = Some(options.subtitle.clone()).filter(|subtitle| !subtitle.is_empty());
@@ -64,6 +108,7 @@ pub fn svg(tree: &Tree, options: &SvgOptions) -> Result<Vec<u8>, Error> {
     drawn.text_truncate_direction = TextTruncateDirection::Right;
     // The same profile is the same picture.
     drawn.hash = true;
+    drawn.flame_chart = is_chart;
     drawn.direction = match options.shape {
         Shape::Flame => Direction::Straight,
         Shape::Icicle => Direction::Inverted,

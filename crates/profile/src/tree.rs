@@ -10,28 +10,28 @@ use crate::graph::Names;
 use crate::profile::Profile;
 
 /// The place of a node in a [`Tree`]. The first one is what all stacks have in common: nothing.
-type NodeId = u32;
-type NameId = u32;
+pub(crate) type NodeId = u32;
+pub(crate) type NameId = u32;
 
-const ROOT: NodeId = 0;
+pub(crate) const ROOT: NodeId = 0;
 
 #[derive(Debug, Clone, Copy)]
-struct Node {
-    parent: NodeId,
-    name: NameId,
+pub(crate) struct Node {
+    pub(crate) parent: NodeId,
+    pub(crate) name: NameId,
     /// What ends here weighs this much.
-    weight: u64,
+    pub(crate) weight: u64,
 }
 
 /// Stacks that begin alike share what they begin with.
 #[derive(Debug)]
 pub struct Tree {
     /// Each one after its parent.
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     children: FxHashMap<(NodeId, NameId), NodeId>,
     /// Where it is a difference, what each node weighed in what it is compared with.
     base: Option<Vec<u64>>,
-    names: Vec<Box<[u8]>>,
+    pub(crate) names: Vec<Box<[u8]>>,
     numbers: FxHashMap<Box<[u8]>, NameId>,
     /// What is negative has no width; it is left out, and this is how much it was.
     negative: u64,
@@ -142,9 +142,7 @@ impl Tree {
     ) -> Result<(), Error> {
         let index = profile.type_index(kind)?;
         let names = Names::of(profile);
-        let numbers: Vec<NameId> = (0..names.len())
-            .map(|id| self.number(names.name(id as u32).replace(['\n', '\r'], " ").as_bytes()))
-            .collect();
+        let numbers = self.numbers_of(&names);
         for sample in &profile.samples {
             let Ok(weight) = u64::try_from(sample.values[index]) else {
                 self.negative = self.negative.saturating_add(sample.values[index].unsigned_abs());
@@ -162,12 +160,19 @@ impl Tree {
         Ok(())
     }
 
+    /// The number that each of a profile's names has here.
+    pub(crate) fn numbers_of(&mut self, names: &Names) -> Vec<NameId> {
+        (0..names.len())
+            .map(|id| self.number(names.name(id as u32).replace(['\n', '\r'], " ").as_bytes()))
+            .collect()
+    }
+
     fn weigh(&mut self, node: NodeId, weight: u64) {
         let node = &mut self.nodes[node as usize];
         node.weight = node.weight.saturating_add(weight);
     }
 
-    fn number(&mut self, name: &[u8]) -> NameId {
+    pub(crate) fn number(&mut self, name: &[u8]) -> NameId {
         if let Some(number) = self.numbers.get(name) {
             return *number;
         }
@@ -177,7 +182,7 @@ impl Tree {
         number
     }
 
-    fn child(&mut self, parent: NodeId, name: NameId) -> NodeId {
+    pub(crate) fn child(&mut self, parent: NodeId, name: NameId) -> NodeId {
         *self.children.entry((parent, name)).or_insert_with(|| {
             self.nodes.push(Node { parent, name, weight: 0 });
             (self.nodes.len() - 1) as NodeId

@@ -40,6 +40,8 @@ pub(crate) enum ProfileCommand {
     Merge(Merge),
     /// Write a profile in another format
     Convert(Convert),
+    /// Look around in profiles with a browser
+    View(super::view::View),
 }
 
 #[derive(Debug, clap::Args)]
@@ -140,6 +142,9 @@ pub(crate) struct Drawing {
 pub(crate) struct Svg {
     #[command(flatten)]
     pub(crate) source: Source,
+    /// In the order of time, which goes from left to right; of profiles whose samples have times
+    #[arg(long)]
+    pub(crate) chart: bool,
     #[command(flatten)]
     pub(crate) drawing: Drawing,
     #[command(flatten)]
@@ -196,6 +201,8 @@ pub(crate) enum Format {
     Svg,
     /// For speedscope.app
     Speedscope,
+    /// For profiler.firefox.com
+    Firefox,
     /// The heaviest functions, as text
     Top,
 }
@@ -210,6 +217,7 @@ impl Format {
             (".folded", Self::Folded),
             (".svg", Self::Svg),
             (".speedscope.json", Self::Speedscope),
+            (".firefox.json", Self::Firefox),
             (".txt", Self::Top),
         ];
         ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, format)| format)

@@ -23,6 +23,12 @@ pub(super) fn read(path: &Path) -> Result<Profile, Failure> {
 
 /// The stacks of a file that has them folded; nothing where it has not.
 pub(super) fn folded_tree(path: &Path) -> Result<Option<Tree>, Failure> {
+    let tree = |file| Tree::read_folded(BufReader::with_capacity(1 << 20, file));
+    folded_file(path)?.map(tree).transpose().map_err(|error| of_input(path, error))
+}
+
+/// A file of folded stacks at its beginning; nothing where it is another one.
+pub(super) fn folded_file(path: &Path) -> Result<Option<File>, Failure> {
     if path == Path::new(STANDARD_INPUT) {
         return Ok(None);
     }
@@ -32,9 +38,7 @@ pub(super) fn folded_tree(path: &Path) -> Result<Option<Tree>, Failure> {
         let is_folded = Format::of(&begin) == Format::Folded;
         is_folded.then(|| File::open(path)).transpose()
     };
-    let file = open().with_context(|| shown(path)).map_err(Failure::input)?;
-    let tree = |file| Tree::read_folded(BufReader::with_capacity(1 << 20, file));
-    file.map(tree).transpose().map_err(|error| of_input(path, error))
+    open().with_context(|| shown(path)).map_err(Failure::input)
 }
 
 fn bytes(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -1,16 +1,18 @@
 //! `temblor profile`: profiles of processes, and those that are in files.
 
 pub(crate) mod args;
+mod chart;
 mod collect;
 mod collect_args;
 mod fetch;
 mod files;
+mod view;
 
 use std::path::Path;
 
 use temblor_profile::{
-    Profile, Shape, SvgOptions, TopOptions, Tree, difference, folded, merge, pprof, speedscope,
-    svg, top,
+    Profile, Shape, SvgOptions, TopOptions, Tree, difference, firefox, folded, merge, pprof,
+    speedscope, svg, top,
 };
 use temblor_runner::Wanted;
 
@@ -36,6 +38,7 @@ pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
         ProfileCommand::Diff(diff) => compare(diff),
         ProfileCommand::Merge(merge) => add_up(merge),
         ProfileCommand::Convert(convert) => rewrite(convert),
+        ProfileCommand::View(args) => view::view(args),
     }
 }
 
@@ -58,6 +61,9 @@ fn show_top(args: &Top) -> Result<Exit, Failure> {
 
 fn draw(args: &Svg) -> Result<Exit, Failure> {
     let Source { profile: path, kind } = &args.source;
+    if args.chart {
+        return chart::draw(args);
+    }
     // Stacks that are folded already need not be held one by one.
     let (tree, what) = match files::folded_tree(path)? {
         Some(tree) => (tree, SvgOptions { unit: "samples".to_owned(), ..SvgOptions::default() }),
@@ -116,7 +122,7 @@ fn asked_format(format: Option<Format>, output: Option<&Path>) -> Result<Option<
     match (format.or_else(|| output.and_then(Format::of)), output) {
         (None, Some(path)) => Err(Failure::input(anyhow::anyhow!(
             "{}: say with --format what to write, or end the name in .pb.gz, .svg, .folded, \
-             .speedscope.json or .txt",
+             .speedscope.json, .firefox.json or .txt",
             path.display()
         ))),
         (format, _) => Ok(format),
@@ -151,6 +157,7 @@ fn formatted(
         Format::Pprof => pprof::write(profile),
         Format::Folded => folded::write(profile, kind)?.into_bytes(),
         Format::Speedscope => speedscope::write(profile, name).into_bytes(),
+        Format::Firefox => firefox::write(profile, kind, name)?,
         Format::Top => {
             let all = TopOptions { kind: kind.map(str::to_owned), ..TopOptions::all() };
             top(profile, &all)?.into_bytes()

@@ -293,28 +293,30 @@ impl Compared {
 
     /// What the growth of something is between: each bound is missed with a chance of `miss`.
     pub(crate) fn within(&self, pair: &Pair, miss: f64) -> Option<Interval> {
-        self.uncounted().is_none().then(|| match self.basis {
-            Basis::Shares => {
-                let side = |samples, of: &Tally| Side {
-                    figure: samples as f64 / of.whole.samples as f64,
-                    within: share(samples, of.whole.samples, miss),
-                };
-                difference(side(pair.base.samples, &self.base), side(pair.new.samples, &self.new))
-            }
-            Basis::Rates => {
-                let side = |samples, of: &Tally| {
-                    let each = of.whole.value as f64 / of.whole.samples as f64 / seconds(of);
-                    let (low, high) = (mean_low(samples, miss), mean_high(samples, miss));
-                    Side {
-                        figure: samples as f64 * each,
-                        within: Interval { low, high }.scaled(each),
-                    }
-                };
-                let (base, new) =
-                    (side(pair.base.samples, &self.base), side(pair.new.samples, &self.new));
-                difference(base, new).scaled(1.0 / self.whole_of_base())
-            }
+        self.uncounted().is_none().then(|| {
+            let base = self.side(pair.base.samples, &self.base, miss);
+            let new = self.side(pair.new.samples, &self.new, miss);
+            let of_one = match self.basis {
+                Basis::Shares => 1.0,
+                Basis::Rates => 1.0 / self.whole_of_base(),
+            };
+            difference(base, new).scaled(of_one)
         })
+    }
+
+    fn side(&self, samples: u64, of: &Tally, miss: f64) -> Side {
+        match self.basis {
+            Basis::Shares => Side {
+                figure: samples as f64 / of.whole.samples as f64,
+                within: share(samples, of.whole.samples, miss),
+            },
+            Basis::Rates => {
+                let each = of.whole.value as f64 / of.whole.samples as f64 / seconds(of);
+                let (low, high) = (mean_low(samples, miss), mean_high(samples, miss));
+                let within = Interval { low, high }.scaled(each);
+                Side { figure: samples as f64 * each, within }
+            }
+        }
     }
 
     /// What a figure is in what is compared.

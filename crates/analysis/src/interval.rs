@@ -35,7 +35,7 @@ impl Interval {
 }
 
 /// Halvings of what is searched: the bounds are exact to about the last digit of a share.
-const HALVINGS: usize = 50;
+const HALVINGS: usize = 40;
 
 /// The share of which `of` samples had `count`. Each bound is missed with a chance of at most
 /// `miss`.

@@ -70,16 +70,21 @@ impl Page {
 
     /// Words, broken at the width; lines after the first so far to the right.
     fn words(&mut self, words: &str, indent: usize) {
-        let mut line = String::new();
-        for word in words.split(' ') {
+        let first = words.len() - words.trim_start().len();
+        let mut line = " ".repeat(first);
+        let mut is_begun = false;
+        for word in words.split_whitespace() {
             let columns = line.chars().count() + 1 + word.chars().count();
-            if columns > self.width && !line.trim().is_empty() {
+            if is_begun && columns > self.width {
                 self.line(&line);
                 line = " ".repeat(indent);
-            } else if !line.is_empty() {
+                is_begun = false;
+            }
+            if is_begun {
                 line.push(' ');
             }
             line.push_str(word);
+            is_begun = true;
         }
         self.line(&line);
     }
@@ -135,12 +140,19 @@ impl Page {
     fn table(&mut self, analysis: &Analysis) {
         let widest = analysis.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         self.line("");
-        let bounds = if analysis.uncounted.is_none() { "95 % between" } else { "" };
-        self.line(&format!("{:widest$}  {:>8}  {bounds:16}  with calls", "Where it goes", "share"));
+        let widest = widest.max("Where it goes".len());
+        // Without intervals there is no column for them.
+        let (bounds, room) = match analysis.uncounted {
+            None => ("  95 % between", 18),
+            Some(_) => ("", 0),
+        };
+        let (what, with_calls) = ("Where it goes", "with calls");
+        self.line(&format!("{what:widest$}  {:>8}{bounds:room$}  {with_calls:>10}", "share"));
         for row in &analysis.rows {
-            let within = row.own.within.map(between).unwrap_or_default();
+            let within = row.own.within.map(|within| format!("  {}", between(within)));
+            let within = within.unwrap_or_default();
             let (own, with_calls) = (percent(row.own.share), percent(row.with_calls.share));
-            self.line(&format!("{:widest$}  {own:>8}  {within:16}  {with_calls:>10}", row.name));
+            self.line(&format!("{:widest$}  {own:>8}{within:room$}  {with_calls:>10}", row.name));
         }
     }
 

@@ -228,3 +228,63 @@ fn who_does_not_answer_is_told() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
 }
+
+/// Of a service: what belongs to encoding, to the database, and to nobody.
+const SERVICE: &str = "main;encoding/json.Marshal;runtime.mallocgc 101\n\
+                       main;encoding/json.Marshal 120\nmain;database/sql.(*DB).Exec 300\nmain;work 479\n";
+const SLOWER: &str = "main;encoding/json.Marshal;runtime.mallocgc 101\n\
+                      main;encoding/json.Marshal 420\nmain;database/sql.(*DB).Exec 300\nmain;work 479\n";
+
+#[test]
+fn a_profile_is_explained_and_its_budgets_decide_how_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (base, slower) = (path("base.folded", SERVICE), path("slower.folded", SLOWER));
+    let few = path("few.folded", "main;encoding/json.Marshal 23\nmain;work 1\n");
+    let told = printed(&["analyze", &base], "");
+    assert!(
+        told.contains("1. Database with all it calls: 30.0 % (27.2 to 32.9 %), over 20 %"),
+        "{told}"
+    );
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    let told = printed(&["analyze", &slower, &base], "");
+    assert!(told.contains("What changed (in shares of each whole)"), "{told}");
+    assert!(told.contains("Serialization: 32.3 % instead of 12.0 %, +20.3 points"), "{told}");
+    let told = printed(&["analyze", "-", "--json"], SERVICE);
+    assert!(told.contains("\"samples\": 1000") && told.contains("\"low_percent\""), "{told}");
+
+    let budget = |profile: &str, more: &[&str]| {
+        let output = temblor(&[&["analyze", profile], more].concat(), "");
+        let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), told.concat())
+    };
+    for (profile, args, code, said) in [
+        (&base, &["--budget", "serialization<=30%"][..], Some(0), "kept"),
+        (&base, &["--budget", "serialization<=22%"], Some(0), "the limit is within the noise"),
+        (&base, &["--budget", "serialization<=15%"], Some(1), "22.1 % (19.1 to 25.3 %): over"),
+        (&base, &["--budget", "own:serialization<=15%"], Some(0), "kept"),
+        (&base, &["--budget", "function:^main$<=99%"], Some(1), "1 functions are meant"),
+        (&few, &["--budget", "serialization<=1%"], Some(3), "too few samples to say"),
+        (&base, &["--budget", "serialisation<=1%"], Some(2), "\"serialisation\" is no category"),
+        (&base, &["--budget", "serialization"], Some(2), "write WHAT<=SHARE%"),
+        (&base, &["--budget-against", &base], Some(0), "Nothing surely takes more"),
+        (&slower, &["--budget-against", &base], Some(1), "encoding/json.Marshal"),
+        (&slower, &["--budget-against", &base, "--allow", "30%"], Some(0), "beyond the 30.0 %"),
+        (&slower, &["--budget-against", &few], Some(3), "Too few samples to say anything: 24"),
+        (&slower, &["--budget-against", &base, "--compare", "rates"], Some(2), "compare shares"),
+        (&base, &["--allow", "5%"], Some(2), "--budget-against"),
+    ] {
+        let (ended, told) = budget(profile, args);
+        assert_eq!(ended, code, "{args:?}: {told}");
+        assert!(
+            told.contains(said) || told.contains(&said.replace("encoding/", "")),
+            "{args:?}: {told}"
+        );
+    }
+    let output = temblor(&["analyze", "-"], "");
+    assert_eq!(output.status.code(), Some(3));
+}

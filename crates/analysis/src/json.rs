@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::SAMPLES_MIN;
 use crate::budget::{Held, Holding};
 use crate::change::{Basis, Change, Changes, Measure, Subject, Told};
+use crate::explain::Explanation;
 use crate::finding::{Analysis, Figure, Finding, Row, Stack};
 use crate::interval::Interval;
 use crate::sentence::sentence;
@@ -30,6 +31,7 @@ pub fn json(report: &Report) -> impl Serialize + use<> {
             growth_seen_from_percent: one.seen_from.map(percent),
             over: one.over.iter().map(|change| change_of(change, one.basis, &one.unit)).collect(),
         }),
+        explanation: report.explanation.clone(),
     }
 }
 
@@ -43,6 +45,8 @@ struct Document {
     budgets: Vec<BudgetDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<AgainstDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation>,
 }
 
 #[derive(Serialize)]

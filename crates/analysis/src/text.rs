@@ -6,6 +6,7 @@ use crate::SAMPLES_MIN;
 use crate::against::Against;
 use crate::budget::{Held, Holding};
 use crate::change::{Basis, Change, Changes, Subject, Told};
+use crate::explain::Explanation;
 use crate::finding::{Analysis, Finding};
 use crate::sentence::{bare_percent, between, figure, percent, sentence};
 use crate::shorten::shorten;
@@ -21,6 +22,8 @@ pub struct Report {
     pub budgets: Vec<Holding>,
     /// Whether it takes more than a base.
     pub against: Option<Against>,
+    /// What a language model says of it.
+    pub explanation: Option<Explanation>,
 }
 
 /// Of a section of changes so many are told, each of categories and of functions.
@@ -46,6 +49,9 @@ pub fn text(report: &Report, width: usize) -> String {
     }
     if let Some(against) = &report.against {
         page.against(against);
+    }
+    if let Some(explanation) = &report.explanation {
+        page.explanation(explanation);
     }
     page.text
 }
@@ -254,7 +260,7 @@ impl Page {
         }
         match holding.functions {
             Some(0) => self.words("    no function of the profile has such a name", 4),
-            Some(functions) => self.line(&format!("    {functions} functions are meant")),
+            Some(functions) => self.line(&format!("    functions that are meant: {functions}")),
             None => {}
         }
     }
@@ -297,6 +303,18 @@ impl Page {
             ),
             2,
         );
+    }
+
+    fn explanation(&mut self, explanation: &Explanation) {
+        self.heading(&format!("What {} says: a language model, not Temblor", explanation.model));
+        for line in explanation.text.lines() {
+            self.words(&format!("  {line}"), 2);
+        }
+        let told = match explanation.not_found.as_slice() {
+            [] => "  All figures in it are the profile's.".to_owned(),
+            figures => format!("  Not among the profile's figures: {}.", figures.join(", ")),
+        };
+        self.words(&told, 2);
     }
 
     /// A line of names, which may be of any length.

@@ -81,6 +81,7 @@ fn a_whole_report_reads_as_it_did() {
         changes: Some(changes(&base, &new, &ChangesOptions::default(), rules).unwrap()),
         budgets: hold(&new, None, &budgets, rules).unwrap(),
         against: Some(against(&base, &new, &options, rules).unwrap()),
+        explanation: None,
     };
     let told = text(&report, 80);
     assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
@@ -221,6 +222,6 @@ proptest! {
         let changes = changes(&profile, &profile, &ChangesOptions::default(), Rules::built_in()).unwrap();
         prop_assert!(changes.list.iter().all(|one| one.told == Told::Noise));
         let report = Report { analysis: Some(analysis), changes: Some(changes), ..Report::default() };
-        text(&report, width);
+        prop_assert!(text(&report, width).ends_with('\n'));
     }
 }

@@ -267,7 +267,7 @@ fn a_profile_is_explained_and_its_budgets_decide_how_it_ends() {
         (&base, &["--budget", "serialization<=22%"], Some(0), "the limit is within the noise"),
         (&base, &["--budget", "serialization<=15%"], Some(1), "22.1 % (19.1 to 25.3 %): over"),
         (&base, &["--budget", "own:serialization<=15%"], Some(0), "kept"),
-        (&base, &["--budget", "function:^main$<=99%"], Some(1), "1 functions are meant"),
+        (&base, &["--budget", "function:^main$<=99%"], Some(1), "functions that are meant: 1"),
         (&few, &["--budget", "serialization<=1%"], Some(3), "too few samples to say"),
         (&base, &["--budget", "serialisation<=1%"], Some(2), "\"serialisation\" is no category"),
         (&base, &["--budget", "serialization"], Some(2), "write WHAT<=SHARE%"),
@@ -287,4 +287,65 @@ fn a_profile_is_explained_and_its_budgets_decide_how_it_ends() {
     }
     let output = temblor(&["analyze", "-"], "");
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// Answers one request with this, and gives what it was asked.
+fn model(answer: String) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    let serve = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(self::common::BOUND)).unwrap();
+        let mut asked = Vec::new();
+        let mut byte = [0];
+        let is_whole = |asked: &[u8]| {
+            let text = String::from_utf8_lossy(asked);
+            let length =
+                text.to_lowercase().split("content-length: ").nth(1)?.lines().next()?.parse().ok();
+            Some(text.split_once("\r\n\r\n")?.1.len() >= length?)
+        };
+        while !asked.ends_with(b"}") || is_whole(&asked) != Some(true) {
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        let length = answer.len();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}").unwrap();
+        String::from_utf8(asked).unwrap()
+    };
+    (url, std::thread::spawn(serve))
+}
+
+#[test]
+fn a_models_words_are_marked_and_its_figures_are_checked() {
+    let said = "Database takes 30.0 %. Caching saves 80 %.";
+    let answer = format!("{{\"choices\": [{{\"message\": {{\"content\": \"{said}\"}}}}]}}");
+    let (url, asked) = model(answer);
+    let told = printed(&["analyze", "-", "--explain-with", &url, "--model", "m1"], SERVICE);
+    assert!(told.contains("What m1 says: a language model, not Temblor"), "{told}");
+    let marked = "Database takes 30.0 %. Caching saves 80 % [not in the profile].";
+    assert!(
+        told.contains(marked) && told.contains("Not among the profile's figures: 80 %."),
+        "{told}"
+    );
+    let asked = asked.join().unwrap();
+    assert!(
+        asked.contains("\"model\":\"m1\"") && asked.contains("main;database/sql.(*DB).Exec 30.0 %")
+    );
+
+    let answered = |input: &str, url: &str| {
+        let output = temblor(&["analyze", "-", "--explain-with", url, "--model", "m1"], input);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = answered(SERVICE, "https://127.0.0.1:1/v1");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("https is not spoken here"), "{told}");
+    let (url, asked) = model("{}".to_owned());
+    let (code, told) = answered(SERVICE, &url);
+    assert_eq!(code, Some(4));
+    assert!(told.contains("the answer is no chat completion"), "{told}");
+    asked.join().unwrap();
+    // Nothing is asked where nothing can be said.
+    let (code, told) = answered("main 3\nmain;work 4\n", "http://127.0.0.1:1/");
+    assert_eq!(code, Some(0));
+    assert!(told.contains("the model is not asked"), "{told}");
 }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use temblor_analysis::explain::Explanation;
 use temblor_analysis::{
     Against, AgainstOptions, ChangesOptions, Error, Held, Report, Rules, against, analyze as mean,
-    changes, hold, json, text,
+    changes, explain, hold, json, text,
 };
+use temblor_runner::{Question, ask};
 
 use super::analyze_args::Analyze;
 use super::files::{of_input, read, shown, write};
@@ -42,6 +44,9 @@ pub(super) fn analyze(args: &Analyze) -> Result<Exit, Failure> {
         let told = against(&read(base)?, &profile, &options, rules);
         report.against = Some(told.map_err(|error| wrong_of_two(base, path, error))?);
     }
+    if let (Some(url), Some(model)) = (&args.explain_with, &args.model) {
+        report.explanation = explain_with(url, model, &report)?;
+    }
     let written = if args.json {
         let json = serde_json::to_string_pretty(&json(&report)).map_err(Failure::other)?;
         json + "\n"
@@ -50,6 +55,24 @@ pub(super) fn analyze(args: &Analyze) -> Result<Exit, Failure> {
     };
     write(None, written.as_bytes())?;
     Ok(ending(&report))
+}
+
+/// What whoever asks is known by, where the model's owner wants to know.
+const KEY: &str = "TEMBLOR_LLM_KEY";
+
+/// What a model says of what was found; nothing where nothing was.
+fn explain_with(url: &str, model: &str, report: &Report) -> Result<Option<Explanation>, Failure> {
+    let Some(body) = explain::request(model, report) else {
+        terminal::say("the model is not asked: there are too few samples to say anything");
+        return Ok(None);
+    };
+    let key = std::env::var(KEY).ok().filter(|key| !key.is_empty());
+    let answer = ask(Question { url: url.to_owned(), key, body })?;
+    let explanation = explain::read(&answer, model, report);
+    Ok(Some(
+        explanation
+            .map_err(|error| Failure::other(anyhow::Error::new(error).context(url.to_owned())))?,
+    ))
 }
 
 fn width() -> usize {

@@ -33,6 +33,14 @@ pub(crate) struct Analyze {
     /// collected, else shares]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) compare: Option<Compare>,
+    /// Also ask a language model that speaks OpenAI's chat completions at this address. It gets what
+    /// was found and names of functions, and its figures are checked. A key is taken from
+    /// TEMBLOR_LLM_KEY
+    #[arg(long, value_name = "URL", requires = "model")]
+    pub(crate) explain_with: Option<String>,
+    /// The model that is asked
+    #[arg(long, value_name = "NAME", requires = "explain_with")]
+    pub(crate) model: Option<String>,
     /// Print what was found as JSON
     #[arg(long)]
     pub(crate) json: bool,

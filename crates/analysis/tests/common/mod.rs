@@ -1,6 +1,12 @@
 //! What the tests share: real profiles, which lie beside the project and are no part of it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses some of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "each test program uses some of it; what is skipped is said"
+)]
 #![allow(clippy::allow_attributes, reason = "what is dead differs from program to program")]
 
 use std::path::PathBuf;

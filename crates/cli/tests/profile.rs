@@ -294,7 +294,7 @@ fn model(answer: String) -> (String, std::thread::JoinHandle<String>) {
     let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
     let serve = move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(self::common::BOUND)).unwrap();
+        stream.set_read_timeout(Some(common::BOUND)).unwrap();
         let mut asked = Vec::new();
         let mut byte = [0];
         let is_whole = |asked: &[u8]| {

@@ -200,6 +200,8 @@ fn real_profiles_are_told() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever the names are: each sample is somebody's once, and every line fits.
     #[test]
     fn everything_is_attributed_once(

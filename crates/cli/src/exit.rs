@@ -12,11 +12,11 @@ use crate::terminal;
 pub(crate) enum Exit {
     /// All is well.
     Pass = 0,
-    /// The verdict is `fail`.
+    /// The verdict is `fail`, or a budget was exceeded.
     Fail = 1,
     /// The input was wrong; nothing was started. Also what clap exits with.
     Input = 2,
-    /// The verdict is `invalid`, or a profile has no samples.
+    /// The verdict is `invalid`, or a profile has no samples, or too few.
     Invalid = 3,
     /// The run was cut short, or something that should have worked did not.
     Aborted = 4,

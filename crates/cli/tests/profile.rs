@@ -228,3 +228,123 @@ fn who_does_not_answer_is_told() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
 }
+
+/// Of a service: what belongs to encoding, to the database, and to nobody.
+const SERVICE: &str = "main;encoding/json.Marshal;runtime.mallocgc 101\n\
+                       main;encoding/json.Marshal 120\nmain;database/sql.(*DB).Exec 300\nmain;work 479\n";
+const SLOWER: &str = "main;encoding/json.Marshal;runtime.mallocgc 101\n\
+                      main;encoding/json.Marshal 420\nmain;database/sql.(*DB).Exec 300\nmain;work 479\n";
+
+#[test]
+fn a_profile_is_explained_and_its_budgets_decide_how_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (base, slower) = (path("base.folded", SERVICE), path("slower.folded", SLOWER));
+    let few = path("few.folded", "main;encoding/json.Marshal 23\nmain;work 1\n");
+    let told = printed(&["analyze", &base], "");
+    assert!(
+        told.contains("1. Database with all it calls: 30.0 % (27.2 to 32.9 %), over 20 %"),
+        "{told}"
+    );
+    assert!(told.lines().all(|line| line.chars().count() <= 80), "{told}");
+    let told = printed(&["analyze", &slower, &base], "");
+    assert!(told.contains("What changed (in shares of each whole)"), "{told}");
+    assert!(told.contains("Serialization: 32.3 % instead of 12.0 %, +20.3 points"), "{told}");
+    let told = printed(&["analyze", "-", "--json"], SERVICE);
+    assert!(told.contains("\"samples\": 1000") && told.contains("\"low_percent\""), "{told}");
+
+    let budget = |profile: &str, more: &[&str]| {
+        let output = temblor(&[&["analyze", profile], more].concat(), "");
+        let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        // As if its lines were not broken.
+        let told = told.concat().split_whitespace().collect::<Vec<_>>().join(" ");
+        (output.status.code(), told)
+    };
+    for (profile, args, code, said) in [
+        (&base, &["--budget", "serialization<=30%"][..], Some(0), "kept"),
+        (&base, &["--budget", "serialization<=22%"], Some(0), "the limit is within the noise"),
+        (&base, &["--budget", "serialization<=15%"], Some(1), "22.1 % (19.1 to 25.3 %): over"),
+        (&base, &["--budget", "own:serialization<=15%"], Some(0), "kept"),
+        (&base, &["--budget", "function:^main$<=99%"], Some(1), "functions that are meant: 1"),
+        (&few, &["--budget", "serialization<=1%"], Some(3), "too few samples to say"),
+        (&base, &["--budget", "serialisation<=1%"], Some(2), "\"serialisation\" is no category"),
+        (&base, &["--budget", "serialization"], Some(2), "write WHAT<=SHARE%"),
+        (&base, &["--budget-against", &base], Some(0), "Nothing surely takes more"),
+        (&slower, &["--budget-against", &base], Some(1), "json.Marshal: 32.3 % instead of 12.0 %"),
+        (&slower, &["--budget-against", &base, "--allow", "30%"], Some(0), "beyond the 30.0 %"),
+        (&slower, &["--budget-against", &few], Some(3), "Too few samples to say anything: 24"),
+        (&slower, &["--budget-against", &base, "--compare", "rates"], Some(2), "compare shares"),
+        (&base, &["--allow", "5%"], Some(2), "--budget-against"),
+    ] {
+        let (ended, told) = budget(profile, args);
+        assert_eq!(ended, code, "{args:?}: {told}");
+        assert!(told.contains(said), "{args:?}: {told}");
+    }
+    let output = temblor(&["analyze", "-"], "");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+/// Answers one request with this, and gives what it was asked.
+fn model(answer: String) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+    let serve = move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(common::BOUND)).unwrap();
+        let mut asked = Vec::new();
+        let mut byte = [0];
+        let is_whole = |asked: &[u8]| {
+            let text = String::from_utf8_lossy(asked);
+            let length =
+                text.to_lowercase().split("content-length: ").nth(1)?.lines().next()?.parse().ok();
+            Some(text.split_once("\r\n\r\n")?.1.len() >= length?)
+        };
+        while !asked.ends_with(b"}") || is_whole(&asked) != Some(true) {
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            asked.push(byte[0]);
+        }
+        let length = answer.len();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{answer}").unwrap();
+        String::from_utf8(asked).unwrap()
+    };
+    (url, std::thread::spawn(serve))
+}
+
+#[test]
+fn a_models_words_are_marked_and_its_figures_are_checked() {
+    let said = "Database takes 30.0 %. Caching saves 80 %.";
+    let answer = format!("{{\"choices\": [{{\"message\": {{\"content\": \"{said}\"}}}}]}}");
+    let (url, asked) = model(answer);
+    let told = printed(&["analyze", "-", "--explain-with", &url, "--model", "m1"], SERVICE);
+    assert!(told.contains("What m1 says: a language model, not Temblor"), "{told}");
+    let marked = "Database takes 30.0 %. Caching saves 80 % [not in the profile].";
+    assert!(
+        told.contains(marked) && told.contains("Not among the profile's figures: 80 %."),
+        "{told}"
+    );
+    let asked = asked.join().unwrap();
+    assert!(
+        asked.contains("\"model\":\"m1\"") && asked.contains("main;database/sql.(*DB).Exec 30.0 %")
+    );
+
+    let answered = |input: &str, url: &str| {
+        let output = temblor(&["analyze", "-", "--explain-with", url, "--model", "m1"], input);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = answered(SERVICE, "https://127.0.0.1:1/v1");
+    assert_eq!(code, Some(2));
+    assert!(told.contains("https is not spoken here"), "{told}");
+    let (url, asked) = model("{}".to_owned());
+    let (code, told) = answered(SERVICE, &url);
+    assert_eq!(code, Some(4));
+    assert!(told.contains("the answer is no chat completion"), "{told}");
+    asked.join().unwrap();
+    // Nothing is asked where nothing can be said.
+    let (code, told) = answered("main 3\nmain;work 4\n", "http://127.0.0.1:1/");
+    assert_eq!(code, Some(0));
+    assert!(told.contains("the model is not asked"), "{told}");
+}

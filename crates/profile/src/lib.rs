@@ -42,6 +42,7 @@ pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,
 };
+pub use self::prune::without_uninteresting;
 pub use self::svg::{Shape, SvgOptions, chart_svg, svg};
 pub use self::top::{TopOptions, top};
 pub use self::tree::Tree;

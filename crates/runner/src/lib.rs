@@ -6,6 +6,7 @@
 
 mod abort;
 mod agent;
+mod ask;
 mod counters;
 mod error;
 mod hold;
@@ -36,6 +37,7 @@ use temblor_lab::State as LabState;
 use temblor_plan::Experiment;
 
 pub use agent::{AgentSettings, Looked, Told, agent};
+pub use ask::{Question, ask};
 pub use error::RunnerError;
 pub use hold::{Held, HoldSettings, hold, refuse_open_journals};
 pub use lock::RunLock;

@@ -13,8 +13,9 @@ use temblor_symbols::Place;
 
 use crate::error::Error;
 use crate::naming::{Weight, name};
+use crate::parts::{Cutting, KNOWN_AFTER_NS, Part, Parts};
 use crate::spaces::Spaces;
-use crate::stacks::Stacks;
+use crate::stacks::{Names, Seen, Stacks};
 
 /// How often the kernel's buffer is emptied. It holds a second of the deepest stacks.
 const TAKE_EVERY: Duration = Duration::from_millis(50);
@@ -58,6 +59,15 @@ pub struct Collected {
     pub account: Account,
 }
 
+/// Profiles that were collected together, and how they came to be.
+#[derive(Debug)]
+pub struct Parted {
+    /// None: nothing was seen then.
+    pub parts: Vec<Option<Part>>,
+    /// Of all of them together.
+    pub account: Account,
+}
+
 /// Collects until it is `enough`, which is asked some twenty times a second.
 ///
 /// # Errors
@@ -65,12 +75,39 @@ pub struct Collected {
 pub fn collect(
     targets: &[Target],
     settings: &CpuSettings,
-    mut enough: impl FnMut() -> bool,
+    enough: impl FnMut() -> bool,
 ) -> Result<Collected, Error> {
+    let whole = Parts { count: 1, of: &|_| Some(0) };
+    let Parted { mut parts, account } = collect_parts(targets, settings, whole, enough)?;
+    if let Some(Part { mut profile, .. }) = parts.pop().flatten() {
+        profile.duration_ns = i64::try_from(account.took.as_nanos()).unwrap_or(i64::MAX);
+        return Ok(Collected { profile, account });
+    }
+    let alive = || targets.iter().any(|target| !target.processes_now().is_empty());
+    let why = if account.lost > 0 {
+        "there was no room for those that there were; ask for less with --rate"
+    } else if settings.everybody || alive() {
+        "nothing of it was on a processor; put load on it, or collect for longer"
+    } else {
+        "its processes have ended"
+    };
+    Err(Error::NoSamples { took: account.took, rate_hz: settings.rate_hz, why })
+}
+
+/// The same with one sampler for several profiles.
+///
+/// # Errors
+/// The sampler could not be attached or read.
+pub fn collect_parts(
+    targets: &[Target],
+    settings: &CpuSettings,
+    parts: Parts<'_>,
+    mut enough: impl FnMut() -> bool,
+) -> Result<Parted, Error> {
     let mut roster = Roster::of(targets)?;
     let CpuSettings { rate_hz, everybody } = *settings;
     let mut sampler = CpuSampler::load(&roster, &Settings { rate_hz, everybody })?;
-    let mut collecting = Collecting::new();
+    let mut collecting = Collecting::new(parts.count);
     if sampler.numbers_are_the_kernels() {
         for pid in present(targets, everybody)? {
             collecting.spaces.look(&mut sampler, pid, pid, clock::now_ns())?;
@@ -82,6 +119,7 @@ pub fn collect(
     let mut swept_ns = began_ns;
     while !enough() {
         collecting.take(&mut sampler, TAKE_EVERY)?;
+        collecting.cutting.count(&parts, clock::now_ns().saturating_sub(KNOWN_AFTER_NS));
         if clock::now_ns() - swept_ns > SWEEP_EVERY_NS {
             collecting.spaces.sweep(&mut sampler)?;
             swept_ns = clock::now_ns();
@@ -89,44 +127,48 @@ pub fn collect(
     }
     sampler.stop();
     collecting.take(&mut sampler, Duration::ZERO)?;
+    collecting.cutting.count(&parts, u64::MAX);
     let took = Duration::from_nanos(clock::now_ns() - began_ns);
     collecting.spaces.read_perf_maps(&collecting.made_code);
     let cost = sampler.cost()?;
-    let lost = sampler.lost()? + collecting.stacks.not_kept;
+    let counted = collecting.cutting.finish();
+    let not_kept: u64 = counted.iter().map(|part| part.stacks.not_kept).sum();
+    let lost = sampler.lost()? + not_kept;
     roster.account(&mut |_| ())?;
     drop(sampler);
-    if collecting.samples == 0 {
-        if lost > 0 {
-            let why = "there was no room for those that there were; ask for less with --rate";
-            return Err(Error::NoSamples { took, rate_hz, why });
-        }
-        let alive = everybody || targets.iter().any(|target| !target.processes_now().is_empty());
-        let why = if alive {
-            "nothing of it was on a processor; put load on it, or collect for longer"
-        } else {
-            "its processes have ended"
-        };
-        return Err(Error::NoSamples { took, rate_hz, why });
-    }
     let naming_ns = clock::now_ns();
+    let mut samples = 0;
+    let mut ends: BTreeMap<End, u64> = BTreeMap::new();
+    let mut named = Vec::with_capacity(counted.len());
+    for part in counted {
+        samples += part.samples;
+        for (end, times) in &part.ends {
+            *ends.entry(*end).or_default() += times;
+        }
+        let begun_ns = i64::try_from(time_ns).unwrap_or(0);
+        named.push((part.samples > 0).then(|| {
+            let profile = profile(&part.stacks, &collecting.spaces, targets, rate_hz, begun_ns);
+            Part { profile, samples: part.samples, ends: part.ends }
+        }));
+    }
+    let naming = Duration::from_nanos(clock::now_ns() - naming_ns);
+    Ok(Parted { parts: named, account: Account { samples, lost, ends, took, cost, naming } })
+}
+
+fn profile(
+    stacks: &Stacks,
+    spaces: &Spaces,
+    targets: &[Target],
+    rate_hz: u32,
+    time_ns: i64,
+) -> Profile {
     let period_ns = SECOND_NS / u64::from(rate_hz.max(1));
-    let mut profile = name(&collecting.stacks, &collecting.spaces, targets, Weight { period_ns });
-    profile.time_ns = i64::try_from(time_ns).unwrap_or(0);
-    profile.duration_ns = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    let mut profile = name(stacks, spaces, targets, Weight { period_ns });
+    profile.time_ns = time_ns;
     profile.period = period_ns.cast_signed();
     profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
     profile.default_type = "cpu".to_owned();
-    Ok(Collected {
-        profile,
-        account: Account {
-            samples: collecting.samples,
-            lost,
-            ends: collecting.ends,
-            took,
-            cost,
-            naming: Duration::from_nanos(clock::now_ns() - naming_ns),
-        },
-    })
+    profile
 }
 
 /// The processes that there are now.
@@ -145,20 +187,18 @@ fn present(targets: &[Target], everybody: bool) -> Result<Vec<u32>, Error> {
 
 struct Collecting {
     spaces: Spaces,
-    stacks: Stacks,
-    ends: BTreeMap<End, u64>,
-    samples: u64,
+    names: Names,
+    cutting: Cutting,
     /// Processes that have code which they made.
     made_code: HashSet<u32>,
 }
 
 impl Collecting {
-    fn new() -> Self {
+    fn new(parts: usize) -> Self {
         Self {
             spaces: Spaces::new(),
-            stacks: Stacks::default(),
-            ends: BTreeMap::new(),
-            samples: 0,
+            names: Names::default(),
+            cutting: Cutting::new(parts),
             made_code: HashSet::new(),
         }
     }
@@ -182,11 +222,9 @@ impl Collecting {
                 // Once at its beginning: it may end before we do.
                 self.spaces.read_perf_maps(&HashSet::from([process]));
             }
-            let end = stack.end;
-            if self.stacks.add(stack, self.spaces.of(known_as)) {
-                self.samples += 1;
-                *self.ends.entry(end).or_default() += 1;
-            }
+            let t_ns = stack.t_ns;
+            let seen = Seen::of(stack, self.spaces.of(known_as), &mut self.names);
+            self.cutting.push(t_ns, seen);
         }
         Ok(())
     }

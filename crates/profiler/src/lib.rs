@@ -10,9 +10,11 @@
 mod cpu;
 mod error;
 mod naming;
+mod parts;
 mod spaces;
 mod stacks;
 
-pub use cpu::{Account, Collected, CpuSettings, collect};
+pub use cpu::{Account, Collected, CpuSettings, Parted, collect, collect_parts};
 pub use error::Error;
+pub use parts::{Part, Parts};
 pub use temblor_probes::cpu::End;

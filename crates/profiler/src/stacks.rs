@@ -36,6 +36,39 @@ pub(crate) struct Seen {
     pub(crate) end: End,
 }
 
+/// The threads' names. Few have names of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<String, Arc<str>>);
+
+impl Seen {
+    /// A stack of a process whose code lies there.
+    pub(crate) fn of(stack: Stack, space: Option<&Space>, names: &mut Names) -> Self {
+        let frame = |address: u64| match space.map(|space| space.locate(address)) {
+            place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
+            place => UserFrame { address, place },
+        };
+        let thread = match names.0.get(&stack.name) {
+            Some(name) => Arc::clone(name),
+            None => {
+                let name: Arc<str> = stack.name.as_str().into();
+                if names.0.len() < DIFFERENT_MAX {
+                    names.0.insert(stack.name, Arc::clone(&name));
+                }
+                name
+            }
+        };
+        Self {
+            target: stack.target,
+            process: stack.process,
+            pid: stack.pid,
+            thread,
+            kernel: stack.kernel.into(),
+            user: stack.user.into_iter().map(frame).collect(),
+            end: stack.end,
+        }
+    }
+}
+
 /// All that was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
@@ -44,36 +77,11 @@ pub(crate) struct Stacks {
     pub(crate) not_kept: u64,
     /// Of all different stacks.
     frames: usize,
-    /// Few threads have names of their own.
-    names: HashMap<String, Arc<str>>,
 }
 
 impl Stacks {
-    /// Takes in a stack of a process whose code lies there, unless there are too many.
-    pub(crate) fn add(&mut self, stack: Stack, space: Option<&Space>) -> bool {
-        let frame = |address: u64| match space.map(|space| space.locate(address)) {
-            place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
-            place => UserFrame { address, place },
-        };
-        let thread = match self.names.get(&stack.name) {
-            Some(name) => Arc::clone(name),
-            None => {
-                let name: Arc<str> = stack.name.as_str().into();
-                if self.names.len() < DIFFERENT_MAX {
-                    self.names.insert(stack.name, Arc::clone(&name));
-                }
-                name
-            }
-        };
-        let seen = Seen {
-            target: stack.target,
-            process: stack.process,
-            pid: stack.pid,
-            thread,
-            kernel: stack.kernel.into(),
-            user: stack.user.into_iter().map(frame).collect(),
-            end: stack.end,
-        };
+    /// Counts a stack, unless there are too many.
+    pub(crate) fn count(&mut self, seen: Seen) -> bool {
         if let Some(times) = self.times.get_mut(&seen) {
             *times += 1;
             return true;

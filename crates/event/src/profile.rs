@@ -9,6 +9,8 @@ use crate::watch::Hook;
 pub struct ProfileStarted {
     /// What is collected: `cpu`.
     pub kind: String,
+    /// Under which name its costs and losses are on record: `profile cpu`.
+    pub probe: String,
     /// The phases that it is collected in.
     pub phases: Vec<String>,
     /// How often a second it looks; absent where it does not look by a clock.

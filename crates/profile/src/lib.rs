@@ -16,7 +16,9 @@ mod combine;
 mod error;
 pub mod folded;
 mod graph;
+mod labelled;
 mod measure;
+mod picture;
 pub mod pprof;
 mod profile;
 mod prune;
@@ -29,7 +31,9 @@ pub use self::any::{Format, read};
 pub use self::build::Builder;
 pub use self::combine::{difference, merge};
 pub use self::error::Error;
+pub use self::labelled::rooted_in;
 pub use self::measure::{label, percentage};
+pub use self::picture::{PictureOptions, picture};
 pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,

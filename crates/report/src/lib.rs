@@ -11,12 +11,15 @@ mod junit;
 mod markdown;
 mod number;
 mod plot;
+mod profiles;
 
 use std::error::Error as _;
 use std::path::Path;
 
 use temblor_judge::{Judged, RunResult, judge};
 use temblor_runs::{EXPERIMENT_FILE, Reader, RunDir, RunError};
+
+pub use profiles::ProfileFile;
 
 /// The names of the files in a run directory that [`write()`] writes.
 pub const FILES: [&str; 4] = ["result.json", "report.html", "report.md", "junit.xml"];
@@ -43,6 +46,8 @@ pub struct Beside<'a> {
     pub notices: Vec<String>,
     /// What the user's own scripts printed.
     pub scripts: Vec<ScriptOutput>,
+    /// The phases' profiles.
+    pub profiles: Vec<ProfileFile>,
 }
 
 /// What a bpftrace script printed.
@@ -145,6 +150,7 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
         let printed = printed.map_err(why);
         beside.scripts.push(ScriptOutput { script: script.name.clone(), printed });
     }
+    beside.profiles = profiles::read(&dir, &judged.result);
     let rendered = render(&judged, &beside)?;
     let texts = [&rendered.json, &rendered.html, &rendered.markdown, &rendered.junit];
     for (name, text) in FILES.iter().zip(texts) {

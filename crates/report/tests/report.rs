@@ -250,7 +250,7 @@ fn a_script_whose_output_is_gone_is_still_told_of() {
 
 /// A profile whose every name is this text.
 fn evil_profile(text: &str) -> temblor_profile::Profile {
-    let mut profile = sample::profile(1_000, &[("work", 70), ("other", 30)]);
+    let mut profile = sample::files().remove(0).profile.unwrap();
     for function in &mut profile.functions {
         function.name = text.to_owned();
     }
@@ -263,6 +263,7 @@ fn evil_profile(text: &str) -> temblor_profile::Profile {
 #[test]
 fn profiles_are_drawn_and_what_changed_stands_first() {
     let Rendered { html, markdown, .. } = rendered(&sample::judged());
+    let texts = texts(&html);
     for there in [
         "What changed from baseline to fault (cpu)",
         "trading-api: tcp_retransmit_timer: 9.1ms a second instead of 0",
@@ -270,7 +271,7 @@ fn profiles_are_drawn_and_what_changed_stands_first() {
         "postgres: too few samples to say anything",
         "profiles/cpu-baseline.pb.gz",
     ] {
-        assert!(html.contains(there), "{there}");
+        assert!(texts.iter().any(|text| text.contains(there)), "{there}");
         assert!(markdown.replace('\\', "").contains(there), "{there}: {markdown}");
     }
     // What took 400 of 900 samples, each of 10.1 ms, and was not there before.
@@ -292,7 +293,8 @@ fn a_profile_that_cannot_be_read_is_still_told_of() {
         ..Beside::default()
     };
     let rendered = render(&sample::judged(), &beside).unwrap();
-    for text in [&rendered.html, &rendered.markdown] {
+    let html = texts(&rendered.html).join("\n");
+    for text in [&html, &rendered.markdown] {
         assert!(text.contains("profiles/cpu-fault.pb.gz is not shown: it is gone."));
         assert!(text.contains("profiles/cpu-baseline.pb.gz is not shown."));
         assert!(text.contains("The profiles are not there to be drawn."));
@@ -321,8 +323,8 @@ fn a_cascade_shows_its_faults_its_doses_and_its_services() {
     ] {
         assert!(texts.iter().any(|t| t == expected), "{expected:?} is not in the report");
     }
-    // As the sample, with faults, levels and services; and the map of edges, wide and narrow.
-    assert_eq!(elements(&rendered.html).iter().filter(|e| e.name == "svg").count(), 20);
+    // As the sample, with faults, levels and services; the map of edges, wide and narrow; profiles.
+    assert_eq!(elements(&rendered.html).iter().filter(|e| e.name == "svg").count(), 20 + 3 * 2 * 2);
     expect_file(Path::new("tests/golden/cascade.md"), &rendered.markdown);
     elements(&rendered.junit);
 }
@@ -357,7 +359,13 @@ fn every_leaf_is_shown(result: &temblor_judge::RunResult, at_least: u32) {
     let result = walk::pruned(&serde_json::to_value(result).unwrap());
     let render = |value: &Value| {
         let result = serde_json::from_value(value.clone()).unwrap();
-        rendered(&Judged { result, series: Series::default() })
+        // Nor is a flamegraph drawn for each: what they show is no leaf of the result.
+        let beside = Beside {
+            experiment: Some(sample::EXPERIMENT),
+            scripts: sample::outputs(),
+            ..Beside::default()
+        };
+        render(&Judged { result, series: Series::default() }, &beside).unwrap()
     };
     let before = render(&result);
     let mut changed = 0;

@@ -24,7 +24,7 @@ use temblor_judge::{
 use temblor_report::ScriptOutput;
 
 pub(crate) use cascade::cascade;
-pub(crate) use profiles::{files, profile};
+pub(crate) use profiles::files;
 
 /// The experiment, as resolved.
 pub(crate) const EXPERIMENT: &str = "\

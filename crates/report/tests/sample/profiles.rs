@@ -53,7 +53,7 @@ pub(crate) fn files() -> Vec<ProfileFile> {
 }
 
 /// Of stacks that are all called by `main`, on behalf of the API; PostgreSQL runs queries.
-pub(crate) fn profile(lasted_ms: i64, leaves: &[(&str, i64)]) -> Profile {
+fn profile(lasted_ms: i64, leaves: &[(&str, i64)]) -> Profile {
     const PERIOD_NS: i64 = 1_000_000_000 / 99;
     let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
     let mut builder = Builder::new(types);

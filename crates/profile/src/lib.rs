@@ -38,6 +38,7 @@ pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,
 };
+pub use self::prune::without_uninteresting;
 pub use self::svg::{Shape, SvgOptions, svg};
 pub use self::top::{TopOptions, top};
 pub use self::tree::Tree;

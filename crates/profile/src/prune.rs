@@ -26,7 +26,7 @@ enum Pruned {
 /// # Errors
 ///
 /// Where either is no regular expression.
-pub(crate) fn without_uninteresting(profile: &Profile) -> Result<Cow<'_, Profile>, Error> {
+pub fn without_uninteresting(profile: &Profile) -> Result<Cow<'_, Profile>, Error> {
     if profile.drop_frames.is_empty() {
         return Ok(Cow::Borrowed(profile));
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum, value_parser};
 
+use super::analyze_args::Analyze;
 use crate::args::Targets;
 
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,8 @@ pub(crate) enum ProfileCommand {
     Svg(Svg),
     /// Print, or draw, what a profile has more than another, and less
     Diff(Diff),
+    /// Say where time or memory goes, what stands out, what changed, and whether a budget was kept
+    Analyze(Analyze),
     /// Add profiles up
     Merge(Merge),
     /// Write a profile in another format

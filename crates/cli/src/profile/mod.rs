@@ -1,5 +1,7 @@
 //! `temblor profile`: profiles of processes, and those that are in files.
 
+mod analyze;
+mod analyze_args;
 pub(crate) mod args;
 mod cpu;
 mod fetch;
@@ -27,6 +29,7 @@ pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
         ProfileCommand::Top(top) => show_top(top),
         ProfileCommand::Svg(svg) => draw(svg),
         ProfileCommand::Diff(diff) => compare(diff),
+        ProfileCommand::Analyze(args) => analyze::analyze(args),
         ProfileCommand::Merge(merge) => add_up(merge),
         ProfileCommand::Convert(convert) => rewrite(convert),
     }

@@ -12,7 +12,7 @@ use temblor_profile::{Profile, ValueType};
 use temblor_symbols::Place;
 
 use crate::error::Error;
-use crate::naming::{Weight, name};
+use crate::naming::{Found, Weight, name};
 use crate::parts::{Cutting, KNOWN_AFTER_NS, Part, Parts};
 use crate::spaces::Spaces;
 use crate::stacks::{Names, Seen, Stacks};
@@ -139,6 +139,7 @@ pub fn collect_parts(
     let naming_ns = clock::now_ns();
     let mut samples = 0;
     let mut ends: BTreeMap<End, u64> = BTreeMap::new();
+    let found = Found::of(counted.iter().map(|part| &part.stacks), &collecting.spaces);
     let mut named = Vec::with_capacity(counted.len());
     for part in counted {
         samples += part.samples;
@@ -147,7 +148,8 @@ pub fn collect_parts(
         }
         let begun_ns = i64::try_from(time_ns).unwrap_or(0);
         named.push((part.samples > 0).then(|| {
-            let profile = profile(&part.stacks, &collecting.spaces, targets, rate_hz, begun_ns);
+            let profile =
+                profile(&part.stacks, &found, &collecting.spaces, targets, rate_hz, begun_ns);
             Part { profile, samples: part.samples, ends: part.ends }
         }));
     }
@@ -157,13 +159,14 @@ pub fn collect_parts(
 
 fn profile(
     stacks: &Stacks,
+    found: &Found,
     spaces: &Spaces,
     targets: &[Target],
     rate_hz: u32,
     time_ns: i64,
 ) -> Profile {
     let period_ns = SECOND_NS / u64::from(rate_hz.max(1));
-    let mut profile = name(stacks, spaces, targets, Weight { period_ns });
+    let mut profile = name(stacks, found, spaces, targets, Weight { period_ns });
     profile.time_ns = time_ns;
     profile.period = period_ns.cast_signed();
     profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));

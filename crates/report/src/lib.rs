@@ -1,7 +1,8 @@
 //! A run directory as HTML, Markdown, JSON and JUnit.
 //!
 //! [`render`] is a pure function: the same run gives the same bytes, on another machine, years
-//! later. This crate adds no figure of its own; what the judge did not find is "not observed".
+//! later. This crate adds no figure of its own but what profiles say when they are held against each
+//! other; what the judge did not find is "not observed".
 
 mod content;
 mod document;
@@ -142,7 +143,7 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
             beside.notices.push(format!("{EXPERIMENT_FILE} is not shown: {why}."));
         }
     }
-    let judged = judge(&recorded.events)?;
+    let mut judged = judge(&recorded.events)?;
     for script in &judged.result.scripts {
         let printed = dir.read_file(&script.output, OUTPUT_BYTES_MAX);
         let why =
@@ -151,6 +152,7 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
         beside.scripts.push(ScriptOutput { script: script.name.clone(), printed });
     }
     beside.profiles = profiles::read(&dir, &judged.result);
+    profiles::compare(&mut judged.result, &beside.profiles);
     let rendered = render(&judged, &beside)?;
     let texts = [&rendered.json, &rendered.html, &rendered.markdown, &rendered.junit];
     for (name, text) in FILES.iter().zip(texts) {
@@ -159,7 +161,8 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
     Ok(judged.result)
 }
 
-/// Reads a run directory and judges it; nothing is written.
+/// Reads a run directory and judges it; nothing is written. What only the profiles themselves tell is
+/// not in it.
 ///
 /// # Errors
 /// The directory is no run, or cannot be read.

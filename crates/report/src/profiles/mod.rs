@@ -1,5 +1,6 @@
 //! The profiles of a run: read from its directory, drawn, and held against each other.
 
+mod compare;
 mod draw;
 
 use std::error::Error as _;
@@ -8,6 +9,7 @@ use temblor_judge::{PhaseProfile, RunResult};
 use temblor_profile::Profile;
 use temblor_runs::{RunDir, RunError};
 
+pub(crate) use compare::compare;
 pub(crate) use draw::{Drawing, difference, drawing};
 
 /// Far more than a phase's profile has.

@@ -13,7 +13,7 @@ pub(super) fn section(result: &RunResult, files: &[ProfileFile]) -> Option<Secti
     }
     let mut blocks = Vec::new();
     for of_kind in &result.profiles {
-        blocks.extend(of_kind.comparisons.iter().map(|comparison| changed(of_kind, comparison)));
+        blocks.extend(of_kind.comparisons.iter().flat_map(|one| changed(of_kind, one)));
     }
     for of_kind in &result.profiles {
         blocks.push(Block::Text(collected(of_kind)));
@@ -34,23 +34,23 @@ pub(super) fn section(result: &RunResult, files: &[ProfileFile]) -> Option<Secti
     blocks.push(Block::Note(
         "In a flamegraph each frame is as wide as what it took with all that it called; the targets \
          stand at the bottom, each frame on its caller. What took less than 0.5 % is its caller's. \
-         Figures show where the pointer rests. The files are in pprof's format: `temblor profile \
-         svg FILE -o FILE.svg` draws one whole, to search and to zoom."
+         Figures show where the pointer rests. The files are in pprof's format: \u{201c}temblor \
+         profile svg FILE -o FILE.svg\u{201d} draws one whole, to search and to zoom."
             .to_owned(),
     ));
     Some(Section { id: "profiles", title: "Profiles", blocks })
 }
 
-/// The sentences, or that there is nothing to be told.
-fn changed(of_kind: &ProfileResult, comparison: &ProfileComparison) -> Block {
+/// The sentences, or that there is nothing to be told; and what is to be known of them.
+fn changed(of_kind: &ProfileResult, comparison: &ProfileComparison) -> Vec<Block> {
     let ProfileComparison { base, new, changes, notes } = comparison;
     let mut items = changes.clone();
     if items.is_empty() {
         items.push("Nothing that could be told from chance.".to_owned());
     }
-    items.extend(notes.iter().cloned());
     let kind = &of_kind.kind;
-    Block::List { head: format!("What changed from {base} to {new} ({kind})"), items }
+    let list = Block::List { head: format!("What changed from {base} to {new} ({kind})"), items };
+    [list].into_iter().chain(notes.iter().cloned().map(Block::Note)).collect()
 }
 
 fn collected(of_kind: &ProfileResult) -> String {
@@ -124,8 +124,8 @@ fn difference(
         Some(drawn) => vec![drawing_block(&summary, drawn)],
     };
     blocks.push(Block::Note(format!(
-        "As wide as {new}. Red: so much more a second than in {base}; blue: less. What {new} does not \
-         have has no width here."
+        "As wide as {new}. A frame is red where it took more by itself in a second than in {base}, and \
+         blue where less. What {new} does not have has no width here."
     )));
     Block::Fold { summary, open: true, blocks }
 }

@@ -99,7 +99,7 @@ fn one_target(target: &str, base: &Profile, new: &Profile, into: &mut ProfileCom
         let wanted = temblor_analysis::SAMPLES_MIN;
         into.notes.push(format!(
             "{target}: too few samples to say anything ({sides}); {wanted} of each are wanted. Put \
-             more load on it, collect for longer, or look more often (`rate`)."
+             more load on it, let the phases last longer, or give a higher rate."
         ));
         return;
     }
@@ -112,9 +112,9 @@ fn one_target(target: &str, base: &Profile, new: &Profile, into: &mut ProfileCom
         into.notes.push(format!("{target}: no bounds of chance: {why}."));
     }
     if left_out > 0 {
-        let more = counted(left_out as u64, "smaller changes");
         into.notes.push(format!(
-            "{target}: {more} can be told from chance; `temblor profile analyze` lists them."
+            "{target}: {left_out} more can be told from chance; \u{201c}temblor profile analyze\u{201d} lists \
+             them."
         ));
     }
     let sentences = told.iter().map(|change| format!("{target}: {}", compared.sentence(change)));

@@ -181,6 +181,26 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
     assert!(html.contains(">second_work (") && !html.contains("<script"));
 }
 
+/// Nothing outlives a run that is killed, and what it has left can be reported on.
+#[test]
+fn a_run_that_is_killed_says_which_profiles_it_took_along() {
+    if skipped() {
+        return;
+    }
+    let world = World::new(&Torn::out());
+    let mut child = world.command(&world.experiment("cpu")).spawn().unwrap();
+    world.phase_begins("with it");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let out = Command::new(temblor()).arg("report").arg(world.path("run")).output().unwrap();
+    assert_eq!(out.status.code(), Some(4), "{}", said(&out));
+    let cpu = &result(&world.path("run"))["profiles"][0];
+    let missing = &cpu["missing"][0];
+    assert_eq!(missing["phases"], serde_json::json!(["before it", "with it", "after it"]));
+    assert_eq!(missing["why"], "the run was cut off before it was written");
+    assert_eq!(fs::read_dir(world.path("run/profiles")).unwrap().count(), 0, "no half a file");
+}
+
 /// Refuses perf_event_open to the calling process and to whatever it starts, as containers do.
 fn without_perf_events() -> std::io::Result<()> {
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;

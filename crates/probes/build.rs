@@ -15,7 +15,7 @@ fn main() {
     println!("cargo:rerun-if-changed={}", source.join("include").display());
     let clang = clang();
     for probe in [
-        "block", "cpu", "edges", "floor", "memory", "process", "reader", "roster", "sched",
+        "block", "edges", "floor", "memory", "process", "reader", "roster", "sched", "stacks",
         "syscall", "tcp",
     ] {
         build(probe, &clang, &source, &out);
@@ -37,6 +37,8 @@ fn build(probe: &str, clang: &Path, source: &Path, out: &Path) {
             "-Wall".into(),
             "-Wextra".into(),
             "-Werror".into(),
+            // With comparing exchanges. What only old kernels need has no use for them.
+            format!("-mcpu={}", if probe == "stacks" { "v3" } else { "v1" }),
             format!("-I{}", source.join("include").display()),
             format!("-I{}", folder.display()),
         ])

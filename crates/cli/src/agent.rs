@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use temblor_event::{Body, clock};
 use temblor_exporter::{Figures, Limits, Pages, Resources, Server};
 use temblor_plan::{PROBES, PROBES_ON_REQUEST};
@@ -17,7 +14,7 @@ use crate::args::Agent;
 use crate::exit::{Exit, Failure};
 use crate::run::{lab_that_is_up, need_root};
 use crate::terminal::{plain, say};
-use crate::watched::{budget, die_of, input, probes, sought};
+use crate::watched::{budget, end_on_signals, input, probes, sought};
 
 /// It looks every five seconds; an engine of containers may take its time to answer.
 const LOOKS_EVERY_NS_MAX: u64 = 60_000_000_000;
@@ -28,6 +25,7 @@ pub(crate) fn agent(args: &Agent) -> Result<Exit, Failure> {
     let budget = budget(args.budget.as_deref())?;
     need_root()?;
     let stop = Stop::default();
+    // Whoever ends it, it has done what it was asked to.
     end_on_signals(&stop)?;
     let listener = listen(args.listen)?;
     let shared = Arc::new(Mutex::new(State {
@@ -76,23 +74,6 @@ fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
         };
         input(format!("--listen {at}: {error}{how}"))
     })
-}
-
-/// Whoever ends it, it has done what it was asked to. A second signal ends it at once: the kernel
-/// takes the probes off with the process.
-fn end_on_signals(stop: &Stop) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
-    let stop = stop.clone();
-    let wait = move || {
-        for signal in signals.forever() {
-            if stop.requested().is_some() {
-                die_of(signal);
-            }
-            stop.request("a signal");
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(Failure::other)?;
-    Ok(())
 }
 
 /// What the probes' thread fills and the server's reads.

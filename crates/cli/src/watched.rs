@@ -1,10 +1,16 @@
 //! Whom to watch, with what, and what it may cost, from the command line.
 
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use temblor_lab::State as LabState;
 use temblor_plan::{Find, PROBES, parse_share};
-use temblor_runner::{Budget, Sought};
+use temblor_runner::{Budget, Sought, Stop};
 
 use crate::args::Targets;
 use crate::exit::Failure;
+use crate::run::lab_that_is_up;
 use crate::terminal::say;
 use crate::trace::leave_full_screen;
 
@@ -57,6 +63,30 @@ pub(crate) fn sought(args: &Targets) -> Vec<Sought> {
             .map(move |name| Sought { written: format!("{way}:{name}"), find: find(name.clone()) })
     });
     pids.chain(named).collect()
+}
+
+/// The lab, where one is up. Who asks for none of its services need not have a lab that is well.
+pub(crate) fn lab_of(args: &Targets) -> Result<Option<LabState>, Failure> {
+    let options = temblor_lab::Options::from_env().map_err(Failure::from);
+    let lab = options.and_then(|options| lab_that_is_up(&options));
+    if args.service.is_empty() { Ok(lab.unwrap_or(None)) } else { lab }
+}
+
+/// The first signal asks for the end; a second one ends it at once: the kernel takes our programs off
+/// with the process.
+pub(crate) fn end_on_signals(stop: &Stop) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
+    let stop = stop.clone();
+    let wait = move || {
+        for signal in signals.forever() {
+            if stop.requested().is_some() {
+                die_of(signal);
+            }
+            stop.request("a signal");
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(Failure::other)?;
+    Ok(())
 }
 
 /// As if nobody had listened for it.

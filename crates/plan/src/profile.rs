@@ -11,6 +11,10 @@ use crate::units::parse_rate;
 pub enum ProfileKind {
     /// Where processor time goes.
     Cpu,
+    /// Where threads wait.
+    OffCpu,
+    /// Where threads wait for locks.
+    Lock,
 }
 
 /// What is known of a kind: a further one is a row here, and an arm where the runner collects it.
@@ -21,7 +25,11 @@ struct Known {
     rate_hz: Option<u32>,
 }
 
-const KINDS: &[Known] = &[Known { kind: ProfileKind::Cpu, name: "cpu", rate_hz: Some(99) }];
+const KINDS: &[Known] = &[
+    Known { kind: ProfileKind::Cpu, name: "cpu", rate_hz: Some(99) },
+    Known { kind: ProfileKind::OffCpu, name: "off-cpu", rate_hz: None },
+    Known { kind: ProfileKind::Lock, name: "lock", rate_hz: None },
+];
 
 /// How often a second may be looked at most.
 pub(crate) const RATE_HZ_MAX: u32 = 10_000;

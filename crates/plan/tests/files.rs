@@ -86,6 +86,7 @@ fn a_bad_file_is_told_where_and_what() {
         ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 99}}", &["no unit", "99/s"]),
         ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 0.5/s}}", &["out of range", "1/s to 10000/s"]),
         ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 20000/s}}", &["out of range"]),
+        ("[tcp]", "[tcp]\nprofile: {lock: {rate: 9/s}}", &["does not look by a clock"]),
         (
             "[tcp]",
             "[{bpftrac: a.bt}]",

@@ -10,7 +10,6 @@
 
 pub mod block;
 mod budget;
-pub mod cpu;
 pub mod edges;
 mod error;
 mod floor;
@@ -26,6 +25,7 @@ mod reader;
 mod ring;
 pub mod roster;
 pub mod sched;
+pub mod stacks;
 pub mod syscall;
 pub mod tcp;
 mod tracepoints;
@@ -48,7 +48,7 @@ pub fn capabilities() -> Vec<Capability> {
     all.extend(memory::capabilities());
     all.extend(block::capabilities());
     all.extend(syscall::capabilities());
-    all.extend(cpu::capabilities());
+    all.extend(stacks::capabilities());
     all
 }
 

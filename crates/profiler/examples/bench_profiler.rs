@@ -15,7 +15,7 @@ use temblor_event::clock::now_ns;
 use temblor_host::netns::Netns;
 use temblor_host::target::Target;
 use temblor_profile::{SvgOptions, Tree, svg};
-use temblor_profiler::{Collected, CpuSettings, End, collect};
+use temblor_profiler::{Collected, End, Settings, Wanted, collect};
 
 const RATE_HZ: u32 = 99;
 const ROUNDS: usize = 5;
@@ -34,7 +34,7 @@ const PICTURE_S_MAX: f64 = 1.0;
 fn main() -> ExitCode {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("program");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cpu/program.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stacks/program.c");
     let built = Command::new("cc")
         .args(["-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread", "-o"])
         .args([&path, &source])
@@ -94,7 +94,8 @@ fn one(program: &Program) -> (f64, f64, f64, f64) {
 
 /// Of these, or of everybody where there are none.
 fn collected(targets: &[Target], length_ns: u64) -> Collected {
-    let settings = CpuSettings { rate_hz: RATE_HZ, everybody: targets.is_empty() };
+    let cpu = Settings::of(Wanted::Cpu { rate_hz: RATE_HZ });
+    let settings = Settings { everybody: targets.is_empty(), ..cpu };
     let mut end_ns = None;
     let enough = || now_ns() >= *end_ns.get_or_insert(now_ns() + length_ns);
     collect(targets, &settings, enough).unwrap()

@@ -13,12 +13,10 @@ pub enum Error {
     #[error("could not look at the processes")]
     Processes(#[source] std::io::Error),
     /// Nothing was seen.
-    #[error("no samples in {seconds:.1} s at {rate_hz} looks a second: {why}", seconds = .took.as_secs_f64())]
+    #[error("no samples in {seconds:.1} s: {why}", seconds = .took.as_secs_f64())]
     NoSamples {
         /// How long it was looked.
         took: Duration,
-        /// How often a second.
-        rate_hz: u32,
         /// Why, and what to do.
         why: &'static str,
     },

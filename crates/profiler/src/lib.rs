@@ -7,14 +7,19 @@
 //!
 //! What this crate does not know: how targets are found, and how a profile is shown.
 
-mod cpu;
+mod collect;
+mod collecting;
 mod error;
 mod naming;
 mod parts;
+mod settings;
 mod spaces;
 mod stacks;
+mod threads;
+mod waits;
 
-pub use cpu::{Account, Collected, CpuSettings, Parted, collect, collect_parts};
+pub use collect::{Account, Collected, Parted, collect, collect_parts};
 pub use error::Error;
-pub use parts::{Part, Parts};
-pub use temblor_probes::cpu::End;
+pub use parts::{Part, Parts, Stretch};
+pub use settings::{Settings, Wanted};
+pub use temblor_probes::stacks::{End, Waits};

@@ -9,17 +9,21 @@ use temblor_profile::{
 };
 use temblor_symbols::{FileId, Place, Symbolizer, Symbols, Unknown};
 
+use crate::settings::Wanted;
 use crate::spaces::Spaces;
-use crate::stacks::{Seen, Stacks, UserFrame};
-
-/// What a sample stands for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Weight {
-    pub(crate) period_ns: u64,
-}
+use crate::stacks::{Frames, Seen, Stacks, UserFrame, Waker, Weight};
 
 /// How the kernel calls its own image.
 const KERNEL: &str = "[kernel.kallsyms]";
+/// Where the kernel is interrupted: what it does from there on is not the thread's doing that
+/// happened to be on the processor.
+const INTERRUPTED: [&str; 4] =
+    ["asm_sysvec_", "asm_common_interrupt", "asm_exc_nmi", "ret_from_intr"];
+
+/// Through these the kernel came to our programs, from where a thread left its processor or was woken.
+const OURS: [&str; 4] = ["bpf_prog_", "bpf_trace_run", "__traceiter_", "__bpf_trace_"];
+/// And these say no more than that it left it.
+const LEAVING: [&str; 2] = ["__schedule", "schedule"];
 
 /// The names of the places that were seen.
 #[derive(Debug, Default)]
@@ -34,23 +38,44 @@ pub(crate) fn name(
     found: &Found,
     spaces: &Spaces,
     targets: &[Target],
-    weight: Weight,
+    wanted: Wanted,
 ) -> Profile {
-    let mut naming = Naming::new(found, spaces);
+    let types = wanted.types();
+    let mut naming = Naming::new(found, spaces, types);
     // The same stacks are the same profile, in whatever order they are kept.
-    let mut ordered: Vec<(&Seen, &u64)> = stacks.times.iter().collect();
-    ordered.sort_unstable_by(|(left, left_times), (right, right_times)| {
-        right_times.cmp(left_times).then_with(|| left.cmp(right))
+    let mut ordered: Vec<(&Seen, &Weight)> = stacks.weights.iter().collect();
+    ordered.sort_unstable_by(|(left, left_weight), (right, right_weight)| {
+        let heavier = right_weight.amount.cmp(&left_weight.amount);
+        heavier.then_with(|| left.cmp(right))
     });
     // The first mapping is that of the program which the profile is of.
-    let program = ordered.iter().find_map(|(seen, _)| spaces.program_of(seen.process));
+    let program = ordered.iter().find_map(|(seen, _)| spaces.program_of(seen.frames.process));
     if let Some(program) = program {
         naming.mapping(program);
     }
-    for (seen, times) in ordered {
-        naming.add(seen, *times, targets, weight);
+    for (seen, weight) in ordered {
+        naming.add(seen, *weight, targets);
     }
-    naming.builder.finish()
+    let mut profile = naming.builder.finish();
+    if let Some(meant) = profile.types.last() {
+        profile.default_type = meant.kind.clone();
+    }
+    profile
+}
+
+/// The frames of whoever was seen and of whoever woke it.
+fn all_frames(seen: &Seen) -> impl Iterator<Item = &Frames> {
+    let waker = seen.circumstances.waker.as_ref();
+    [&seen.frames].into_iter().chain(waker.and_then(|waker| waker.frames.as_deref()))
+}
+
+fn text(key: &str, value: String) -> Label {
+    Label { key: key.to_owned(), value: LabelValue::Text(value) }
+}
+
+fn figure(key: &str, value: u64, unit: &str) -> Label {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    Label { key: key.to_owned(), value: LabelValue::Figure(value, unit.to_owned()) }
 }
 
 impl Found {
@@ -58,9 +83,9 @@ impl Found {
     pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Stacks>, spaces: &Spaces) -> Self {
         let mut of_files: BTreeMap<FileId, BTreeSet<u64>> = BTreeMap::new();
         let mut of_kernel = BTreeSet::new();
-        for seen in all.flat_map(|stacks| stacks.times.keys()) {
-            of_kernel.extend(seen.kernel.iter().copied());
-            for frame in &seen.user {
+        for frames in all.flat_map(|stacks| stacks.weights.keys()).flat_map(all_frames) {
+            of_kernel.extend(frames.kernel.iter().copied());
+            for frame in &frames.user {
                 if let Some(Place::File { file, offset }) = frame.place {
                     of_files.entry(file).or_default().insert(offset);
                 }
@@ -90,39 +115,90 @@ struct Naming<'of> {
 }
 
 impl<'of> Naming<'of> {
-    fn new(found: &'of Found, spaces: &'of Spaces) -> Self {
-        let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
+    fn new(found: &'of Found, spaces: &'of Spaces, types: Vec<ValueType>) -> Self {
         Self { spaces, found, builder: Builder::new(types), mappings: HashMap::new(), kernel: None }
     }
 
-    fn add(&mut self, seen: &Seen, times: u64, targets: &[Target], weight: Weight) {
-        let mut stack: Vec<LocationId> = Vec::new();
-        for address in &seen.kernel {
-            stack.push(self.of_kernel(*address));
-        }
-        for frame in &seen.user {
-            stack.push(self.of_user(seen.process, frame));
-        }
-        // Where the root is not there, it shows in the picture, with the reason.
-        if let Some(why) = seen.end.reason() {
-            stack.push(self.builder.named(&format!("[cut off: {why}]")));
-        }
-        let text = |key: &str, value: String| Label {
-            key: key.to_owned(),
-            value: LabelValue::Text(value),
-        };
-        let mut labels = vec![
-            Label {
-                key: "pid".to_owned(),
-                value: LabelValue::Figure(seen.pid.into(), String::new()),
-            },
-            text("thread", seen.thread.to_string()),
-        ];
+    fn add(&mut self, seen: &Seen, weight: Weight, targets: &[Target]) {
+        let circumstances = &seen.circumstances;
+        let mut stack = Vec::new();
+        let waker = circumstances.waker.as_ref().map(|waker| self.add_waker(&mut stack, waker));
+        self.add_frames(&mut stack, &seen.frames);
+        let mut labels = vec![figure("pid", seen.pid.into(), "")];
+        labels.push(text("thread", seen.thread.to_string()));
         if let Some(target) = seen.target.and_then(|at| targets.get(at)) {
             labels.push(text("service", target.service.clone()));
         }
-        let values = [times, times.saturating_mul(weight.period_ns)];
-        self.builder.sample(stack, &values.map(u64::cast_signed), labels);
+        labels.extend(circumstances.state.map(|state| text("state", state.to_owned())));
+        labels.extend(circumstances.lock.map(|lock| text("lock", format!("{lock:#x}"))));
+        labels.extend(circumstances.time_ns.map(|time_ns| figure("time", time_ns, "nanoseconds")));
+        labels.extend(waker.map(|waker| text("waker", waker)));
+        let values = [weight.count, weight.amount].map(u64::cast_signed);
+        let types = self.builder.about().types.len();
+        self.builder.sample(stack, &values[..types], labels);
+    }
+
+    fn add_frames(&mut self, stack: &mut Vec<LocationId>, frames: &Frames) {
+        for address in self.without_ours(&frames.kernel) {
+            stack.push(self.of_kernel(*address));
+        }
+        for frame in &frames.user {
+            stack.push(self.of_user(frames.process, frame));
+        }
+        // Where the root is not there, it shows in the picture, with the reason.
+        if let Some(why) = frames.end.reason() {
+            stack.push(self.builder.named(&format!("[cut off: {why}]")));
+        }
+    }
+
+    /// Frames of the kernel's, without those of the looking itself and of leaving the processor for it.
+    fn without_ours<'frames>(&self, kernel: &'frames [u64]) -> &'frames [u64] {
+        let starts = |address: &u64, with: &[&str]| {
+            let name = self.outermost(*address);
+            name.is_some_and(|name| with.iter().any(|start| name.starts_with(start)))
+        };
+        let ours = kernel.iter().take_while(|address| starts(address, &OURS)).count();
+        if ours == 0 {
+            return kernel;
+        }
+        let leaving =
+            |address: &&u64| self.outermost(**address).is_some_and(|name| LEAVING.contains(&name));
+        let after = &kernel[ours..];
+        &after[after.iter().take_while(leaving).count()..]
+    }
+
+    /// The function of the kernel's that an address is in, whatever was inlined into it.
+    fn outermost(&self, address: u64) -> Option<&str> {
+        let symbols = self.found.of_kernel.get(&address)?;
+        symbols.frames.last().map(|frame| &*frame.name)
+    }
+
+    /// Who woke the thread, on top of where the thread waited: the waker's root is the leaf, and
+    /// where it woke the thread meets where the thread waited.
+    /// Returns who it was.
+    fn add_waker(&mut self, stack: &mut Vec<LocationId>, waker: &Waker) -> String {
+        let thread = format!("{} ({})", waker.thread, waker.pid);
+        let Some(frames) = &waker.frames else { return thread };
+        let kernel = self.without_ours(&frames.kernel);
+        let interrupted = kernel.iter().position(|address| {
+            let name = self.outermost(*address);
+            name.is_some_and(|name| INTERRUPTED.iter().any(|at| name.starts_with(at)))
+        });
+        let mut of_waker = Vec::new();
+        let who = if let Some(last) = interrupted {
+            for address in &kernel[..=last] {
+                of_waker.push(self.of_kernel(*address));
+            }
+            of_waker.push(self.builder.named("[interrupt]"));
+            "interrupt".to_owned()
+        } else {
+            self.add_frames(&mut of_waker, frames);
+            of_waker.push(self.builder.named(&waker.thread));
+            thread
+        };
+        stack.extend(of_waker.into_iter().rev());
+        stack.push(self.builder.named("[woken by]"));
+        who
     }
 
     fn of_kernel(&mut self, address: u64) -> LocationId {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
-use temblor_probes::cpu::{CodeMapping, CpuSampler, Frames, TableId};
+use temblor_probes::stacks::{CodeMapping, Frames, Sampler, TableId};
 use temblor_symbols::{Backing, FileId, Files, Mapping, PerfMap, Place, Space};
 use temblor_unwind::Segment;
 
@@ -79,7 +79,7 @@ impl Spaces {
     /// ended stays known as it was.
     pub(crate) fn look(
         &mut self,
-        sampler: &mut CpuSampler,
+        sampler: &mut Sampler,
         process: u32,
         pid: u32,
         now_ns: u64,
@@ -126,7 +126,7 @@ impl Spaces {
     }
 
     /// Forgets the processes that have ended: what was seen of them has its places.
-    pub(crate) fn sweep(&mut self, sampler: &mut CpuSampler) -> Result<(), Error> {
+    pub(crate) fn sweep(&mut self, sampler: &mut Sampler) -> Result<(), Error> {
         let ended = |known: &Known| !Path::new(&format!("/proc/{}", known.pid)).exists();
         let gone: Vec<u32> =
             self.known.iter().filter(|(_, known)| ended(known)).map(|(of, _)| *of).collect();
@@ -140,7 +140,7 @@ impl Spaces {
     /// How frames are found in a mapping. None: nobody knows.
     fn frames(
         &mut self,
-        sampler: &mut CpuSampler,
+        sampler: &mut Sampler,
         space: &Space,
         mapping: &Mapping,
     ) -> Result<Option<Frames>, Error> {
@@ -201,7 +201,7 @@ impl Spaces {
 
     fn tell_file(
         &self,
-        sampler: &mut CpuSampler,
+        sampler: &mut Sampler,
         file: FileId,
         bytes: &[u8],
     ) -> Result<Option<Told>, Error> {

@@ -1,9 +1,9 @@
-//! The stacks that were seen, each once, with how often.
+//! The stacks that were seen, each once, with what they weigh.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use temblor_probes::cpu::{End, Stack};
+use temblor_probes::stacks::{End, Stack};
 use temblor_symbols::{Place, Space};
 
 /// Different stacks. A program that has more has hardly two alike.
@@ -20,15 +20,11 @@ pub(crate) struct UserFrame {
     pub(crate) place: Option<Place>,
 }
 
-/// What tells one stack from another.
+/// Where a thread was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Seen {
-    pub(crate) target: Option<usize>,
-    /// The process in the first pid namespace, and as we know it.
+pub(crate) struct Frames {
+    /// The process in the first pid namespace.
     pub(crate) process: u32,
-    pub(crate) pid: u32,
-    /// The thread's name.
-    pub(crate) thread: Arc<str>,
     /// Innermost first.
     pub(crate) kernel: Box<[u64]>,
     /// Innermost first.
@@ -36,63 +32,192 @@ pub(crate) struct Seen {
     pub(crate) end: End,
 }
 
-/// The threads' names. Few have names of their own.
-#[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<String, Arc<str>>);
+impl Frames {
+    fn count(&self) -> usize {
+        self.kernel.len() + self.user.len()
+    }
+}
 
-impl Seen {
-    /// A stack of a process whose code lies there.
-    pub(crate) fn of(stack: Stack, space: Option<&Space>, names: &mut Names) -> Self {
-        let frame = |address: u64| match space.map(|space| space.locate(address)) {
-            place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
-            place => UserFrame { address, place },
-        };
-        let thread = match names.0.get(&stack.name) {
-            Some(name) => Arc::clone(name),
-            None => {
-                let name: Arc<str> = stack.name.as_str().into();
-                if names.0.len() < DIFFERENT_MAX {
-                    names.0.insert(stack.name, Arc::clone(&name));
-                }
-                name
-            }
-        };
+/// Who ended a wait.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Waker {
+    /// As we know its process.
+    pub(crate) pid: u32,
+    pub(crate) thread: Arc<str>,
+    /// Where it was, if that was looked at.
+    pub(crate) frames: Option<Arc<Frames>>,
+}
+
+/// What else tells one stack from another; of most kinds of profile nothing does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub(crate) struct Circumstances {
+    /// The address of the lock that was waited for.
+    pub(crate) lock: Option<u64>,
+    pub(crate) waker: Option<Waker>,
+    /// What the thread was at.
+    pub(crate) state: Option<&'static str>,
+    /// When, since the beginning.
+    pub(crate) time_ns: Option<u64>,
+}
+
+/// What tells one stack from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Seen {
+    pub(crate) target: Option<usize>,
+    /// As we know the process.
+    pub(crate) pid: u32,
+    /// The thread's name.
+    pub(crate) thread: Arc<str>,
+    pub(crate) frames: Frames,
+    pub(crate) circumstances: Circumstances,
+}
+
+/// How often a stack was seen, and what it amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Weight {
+    pub(crate) count: u64,
+    /// In the profile's own unit.
+    pub(crate) amount: u64,
+    /// The same of what was seen for others that were not.
+    pub(crate) estimated: u64,
+}
+
+impl Weight {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
-            target: stack.target,
-            process: stack.process,
-            pid: stack.pid,
-            thread,
-            kernel: stack.kernel.into(),
-            user: stack.user.into_iter().map(frame).collect(),
-            end: stack.end,
+            count: self.count.saturating_add(other.count),
+            amount: self.amount.saturating_add(other.amount),
+            estimated: self.estimated.saturating_add(other.estimated),
         }
+    }
+
+    /// Of what was seen itself.
+    pub(crate) fn seen(count: u64, amount: u64) -> Self {
+        Self { count, amount, estimated: 0 }
     }
 }
 
 /// All that was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    pub(crate) times: HashMap<Seen, u64>,
+    pub(crate) weights: HashMap<Seen, Weight>,
     /// Samples that were not kept, as there were too many different stacks.
     pub(crate) not_kept: u64,
     /// Of all different stacks.
     frames: usize,
 }
 
+/// The threads' names. Few have names of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<String, Arc<str>>);
+
+impl Names {
+    /// A thread's name, once for all threads that have it.
+    pub(crate) fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = name.into();
+        if self.0.len() < DIFFERENT_MAX {
+            self.0.insert(name.to_owned(), Arc::clone(&shared));
+        }
+        shared
+    }
+
+    /// The stack of a process whose code lies there.
+    pub(crate) fn seen(&mut self, stack: Stack, space: Option<&Space>) -> Seen {
+        let frame = |address: u64| match space.map(|space| space.locate(address)) {
+            place @ Some(Place::File { .. }) => UserFrame { address: 0, place },
+            place => UserFrame { address, place },
+        };
+        Seen {
+            target: stack.target,
+            pid: stack.pid,
+            thread: self.name(&stack.name),
+            frames: Frames {
+                process: stack.process,
+                kernel: stack.kernel.into(),
+                user: stack.user.into_iter().map(frame).collect(),
+                end: stack.end,
+            },
+            circumstances: Circumstances::default(),
+        }
+    }
+}
+
 impl Stacks {
-    /// Counts a stack, unless there are too many.
-    pub(crate) fn count(&mut self, seen: Seen) -> bool {
-        if let Some(times) = self.times.get_mut(&seen) {
-            *times += 1;
+    /// Adds what a stack weighs, unless there are too many. Whether it did.
+    pub(crate) fn add(&mut self, seen: Seen, weight: Weight) -> bool {
+        if let Some(sum) = self.weights.get_mut(&seen) {
+            sum.count += weight.count;
+            sum.amount = sum.amount.saturating_add(weight.amount);
+            sum.estimated = sum.estimated.saturating_add(weight.estimated);
             return true;
         }
-        let frames = self.frames + seen.kernel.len() + seen.user.len();
-        if self.times.len() >= DIFFERENT_MAX || frames > FRAMES_MAX {
-            self.not_kept += 1;
+        let waker = seen.circumstances.waker.as_ref().and_then(|waker| waker.frames.as_deref());
+        let frames = self.frames + seen.frames.count() + waker.map_or(0, Frames::count);
+        if self.weights.len() >= DIFFERENT_MAX || frames > FRAMES_MAX {
+            self.not_kept += weight.count;
             return false;
         }
         self.frames = frames;
-        self.times.insert(seen, 1);
+        self.weights.insert(seen, weight);
         true
+    }
+
+    /// What all stacks weigh together.
+    pub(crate) fn sum(&self) -> Weight {
+        self.weights.values().fold(Weight::default(), |sum, weight| sum.and(*weight))
+    }
+
+    /// Has all amounts together be what was counted: what is estimated is made to fit, which leaves the
+    /// shares of the stacks among each other as they are. `all` is what these stacks weigh, and whatever
+    /// else was counted with them.
+    pub(crate) fn fit(&mut self, counted: u64, all: Weight) {
+        let estimated = all.estimated;
+        let left = u128::from(counted.saturating_sub(all.amount));
+        for weight in self.weights.values_mut() {
+            let share = u128::from(weight.estimated) * left / u128::from(estimated.max(1));
+            weight.amount = weight.amount.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
+            weight.estimated = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(thread: &str) -> Seen {
+        let frames = Frames { process: 1, kernel: [].into(), user: [].into(), end: End::Root };
+        let circumstances = Circumstances::default();
+        Seen { target: None, pid: 1, thread: thread.into(), frames, circumstances }
+    }
+
+    #[test]
+    fn what_is_estimated_is_made_to_fit_and_what_was_seen_stays() {
+        let mut stacks = Stacks::default();
+        stacks.add(seen("long"), Weight::seen(1, 600));
+        stacks.add(seen("often"), Weight { count: 30, amount: 0, estimated: 300 });
+        stacks.add(seen("seldom"), Weight { count: 10, amount: 0, estimated: 100 });
+        stacks.fit(1000, stacks.sum());
+        assert_eq!(stacks.weights[&seen("long")].amount, 600);
+        assert_eq!(stacks.weights[&seen("often")].amount, 300);
+        stacks.fit(1000, stacks.sum());
+        assert_eq!(stacks.weights[&seen("seldom")].amount, 100);
+        stacks.add(seen("often"), Weight { count: 1, amount: 0, estimated: 7 });
+        stacks.fit(1200, stacks.sum());
+        assert_eq!(stacks.weights[&seen("often")].amount, 500);
+    }
+
+    #[test]
+    fn less_than_was_seen_takes_nothing_away() {
+        let mut stacks = Stacks::default();
+        stacks.add(seen("long"), Weight::seen(1, 600));
+        stacks.add(seen("often"), Weight { count: 30, amount: 0, estimated: 300 });
+        stacks.fit(500, stacks.sum());
+        assert_eq!(stacks.weights[&seen("long")].amount, 600);
+        assert_eq!(stacks.weights[&seen("often")].amount, 0);
     }
 }

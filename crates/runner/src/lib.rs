@@ -43,13 +43,13 @@ pub use lock::RunLock;
 pub use machine::{capabilities, check_machine};
 pub use pprof::{FetchSettings, PprofKind, fetch_pprof};
 pub use probe::own_cost;
-pub use profile::{ProfileSettings, profile_cpu};
+pub use profile::{ProfileSettings, profile};
 pub use progress::{Standing, Update};
 pub use run::{Out, Settings, UndoSettings, run};
 pub use scripts::{ScriptText, compile_scripts, read_scripts};
 pub use stop::Stop;
 pub use temblor_probes::Budget;
-pub use temblor_profiler::{Account, Collected, End};
+pub use temblor_profiler::{Account, Collected, End, Settings as CollectSettings, Wanted};
 pub use trace::{Sought, TraceSettings, trace};
 
 /// Every change that a run of this experiment would make on this machine, with its undo. Changes

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Subcommand, ValueEnum, value_parser};
+use clap::{Subcommand, ValueEnum};
 
 use super::analyze_args::Analyze;
-use crate::args::Targets;
+use super::collect_args::{Cpu, Lock, OffCpu, Threads};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Profile {
@@ -17,6 +17,14 @@ pub(crate) struct Profile {
 pub(crate) enum ProfileCommand {
     /// Collect where processor time goes, of any process and with no change to it
     Cpu(Cpu),
+    /// Collect where threads wait, weighted by how long, of any process
+    #[command(alias = "block")]
+    OffCpu(OffCpu),
+    /// Collect where threads wait for locks, weighted by how long, of any process
+    #[command(alias = "mutex")]
+    Lock(Lock),
+    /// Collect every thread's state and stack, once, of any process
+    Threads(Threads),
     /// Fetch a profile that a program collects of itself, as Go's net/http/pprof hands them out
     Fetch(Fetch),
     /// Print the functions that weigh most, as `go tool pprof -top` does
@@ -34,30 +42,6 @@ pub(crate) enum ProfileCommand {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Targets can be given several times and in several ways together. Without \
-    -o the heaviest functions are printed. docs/profiling.md says how stacks are walked, and what \
-    is done where one ends too early.\n\nExample: temblor profile cpu --process postgres --for 10s \
-    -o postgres.svg")]
-pub(crate) struct Cpu {
-    #[command(flatten)]
-    pub(crate) targets: Targets,
-    /// Whoever is on a processor
-    #[arg(long, group = "whom")]
-    pub(crate) all: bool,
-    /// How long, at most 24h; Ctrl-C ends it early
-    #[arg(long = "for", value_name = "DURATION", default_value = "30s")]
-    pub(crate) lasting: String,
-    /// How often a second each processor is looked at
-    #[arg(long, value_name = "HZ", default_value = "99", value_parser = value_parser!(u32).range(1..=10_000))]
-    pub(crate) rate: u32,
-    /// The format to write [default: what the file's name ends in says, else text]
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    pub(crate) format: Option<Format>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-#[derive(Debug, clap::Args)]
 #[command(after_help = "Without -o the heaviest functions are printed.\n\nExample: temblor \
     profile fetch heap http://127.0.0.1:9090 -o heap.pb.gz")]
 pub(crate) struct Fetch {
@@ -71,11 +55,8 @@ pub(crate) struct Fetch {
     /// for the others what there is now]
     #[arg(long = "for", value_name = "DURATION")]
     pub(crate) lasting: Option<String>,
-    /// The format to write [default: what the file's name ends in says, else text]
-    #[arg(long, value_name = "FORMAT", value_enum)]
-    pub(crate) format: Option<Format>,
     #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) written: Written,
 }
 
 /// What a program collects of itself.
@@ -132,6 +113,16 @@ pub(crate) struct Output {
     /// Where to write [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// What is written of what was collected, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Written {
+    /// The format to write [default: what the file's name ends in says, else text]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) format: Option<Format>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, clap::Args)]

@@ -15,8 +15,8 @@ const CPU_LENGTH: Duration = Duration::from_secs(30);
 
 /// Fetches it, and writes what was asked for.
 pub(super) fn fetch(args: &Fetch) -> Result<Exit, Failure> {
-    let output = args.output.output.as_deref();
-    let format = asked_format(args.format, output)?;
+    let output = args.written.output.output.as_deref();
+    let format = asked_format(args.written.format, output)?;
     let kind = match args.kind {
         Kind::Cpu => PprofKind::Cpu,
         Kind::Heap => PprofKind::Heap,

@@ -3,7 +3,8 @@
 mod analyze;
 mod analyze_args;
 pub(crate) mod args;
-mod cpu;
+mod collect;
+mod collect_args;
 mod fetch;
 mod files;
 
@@ -13,6 +14,7 @@ use temblor_profile::{
     Profile, Shape, SvgOptions, TopOptions, Tree, difference, folded, merge, pprof, speedscope,
     svg, top,
 };
+use temblor_runner::Wanted;
 
 use self::args::{
     Convert, Diff, Drawing, Format, Lines, Merge, Profile as Args, ProfileCommand, Source, Svg, Top,
@@ -24,7 +26,10 @@ use crate::terminal::say;
 /// Shows and changes profiles.
 pub(crate) fn profile(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
-        ProfileCommand::Cpu(args) => cpu::cpu(args),
+        ProfileCommand::Cpu(args) => collect::cpu(args),
+        ProfileCommand::OffCpu(args) => collect::waits(&args.waits, Wanted::OffCpu),
+        ProfileCommand::Lock(args) => collect::waits(&args.waits, Wanted::Lock),
+        ProfileCommand::Threads(args) => collect::threads(args),
         ProfileCommand::Fetch(args) => fetch::fetch(args),
         ProfileCommand::Top(top) => show_top(top),
         ProfileCommand::Svg(svg) => draw(svg),

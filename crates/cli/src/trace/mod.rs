@@ -27,9 +27,9 @@ use self::top::{Screen, wants_terminal};
 use self::words::words;
 use crate::args::Trace;
 use crate::exit::{Exit, Failure};
-use crate::run::{lab_that_is_up, need_root};
+use crate::run::need_root;
 use crate::terminal::{self, print, say, wrapped};
-use crate::watched::{budget, die_of, input, probes, sought};
+use crate::watched::{budget, die_of, input, lab_of, probes, sought};
 
 /// As long as a fault may be held.
 const LENGTH_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -48,10 +48,7 @@ pub(crate) fn trace(args: &Trace) -> Result<Exit, Failure> {
     let budget = budget(args.budget.as_deref())?;
     let length = args.lasting.as_deref().map(length).transpose()?;
     need_root()?;
-    let options = temblor_lab::Options::from_env().map_err(Failure::from);
-    let lab = options.and_then(|options| lab_that_is_up(&options));
-    // Who asks for none of its services need not have a lab that is well.
-    let lab = if args.targets.service.is_empty() { lab.unwrap_or(None) } else { lab? };
+    let lab = lab_of(&args.targets)?;
     let stop = Stop::default();
     let quiet = Arc::new(AtomicBool::new(false));
     end_on_signals(&stop, &quiet)?;

@@ -389,6 +389,11 @@ struct pt_regs___registers {
 	unsigned long sp;
 	unsigned long bp;
 	unsigned long cs;
+	/* The number of the system call; -1 where it came otherwise. */
+	unsigned long orig_ax;
+	/* Its first two arguments. */
+	unsigned long di;
+	unsigned long si;
 };
 
 struct pt_regs___arm64 {
@@ -412,9 +417,13 @@ struct task_struct {
 	/* When it was forked, CLOCK_MONOTONIC. */
 	__u64 start_time;
 	unsigned int flags;
+	int exit_state;
 	int exit_code;
 	char comm[16];
 	unsigned int __state;
+	/* How often it left its processor: of itself, and because it had to. */
+	unsigned long nvcsw;
+	unsigned long nivcsw;
 	/* Whether it has a processor. */
 	int on_cpu;
 	struct mm_struct *mm;

@@ -4,8 +4,8 @@
  * information (.eh_frame) where they keep no frame pointers.
  *
  * All of a walk's state is in memory of the processor's own, not in registers: what the verifier
- * knows of it need not be the same from step to step. Nobody may interrupt the walk on the same
- * processor and walk, too: programs that use it run with interrupts off.
+ * knows of it need not be the same from step to step. A walk may be interrupted by another one on
+ * the same processor; each takes an unwinder of its own.
  */
 #ifndef TEMBLOR_UNWIND_BPF_H
 #define TEMBLOR_UNWIND_BPF_H
@@ -20,6 +20,8 @@
 #define UNWIND_SEARCH_STEPS 11
 /* The selector of programs of 64 bits. */
 #define UNWIND_WIDE 0x33
+/* Walks that may be under way on a processor: of a thread, and of what interrupts it. */
+#define UNWIND_SLOTS 4
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -53,6 +55,9 @@ struct {
 
 /* What is being walked. */
 struct unwinder {
+	/* Whether somebody has it. */
+	__u32 is_taken;
+	__u32 slot;
 	__u64 pc;
 	__u64 sp;
 	__u64 bp;
@@ -68,16 +73,30 @@ struct unwinder {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, UNWIND_SLOTS);
 	__type(key, __u32);
 	__type(value, struct unwinder);
 } unwinders SEC(".maps");
 
-static __always_inline struct unwinder *own_unwinder(void)
+/* One that nobody else has, to be given back. NULL: there is none. */
+static __always_inline struct unwinder *take_unwinder(void)
 {
-	__u32 only = 0;
+	for (__u32 slot = 0; slot < UNWIND_SLOTS; slot++) {
+		__u32 at = slot;
+		struct unwinder *of = bpf_map_lookup_elem(&unwinders, &at);
 
-	return bpf_map_lookup_elem(&unwinders, &only);
+		if (of && !__sync_val_compare_and_swap(&of->is_taken, 0, 1)) {
+			of->slot = slot;
+			return of;
+		}
+	}
+	return NULL;
+}
+
+static __always_inline void give_back(struct unwinder *of)
+{
+	/* Whoever takes it next sees all that was written. */
+	__sync_lock_test_and_set(&of->is_taken, 0);
 }
 
 static __always_inline int finds_mapping(struct unwinder *of)
@@ -157,8 +176,12 @@ static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
 	return bpf_map_lookup_elem(&rules, &rule);
 }
 
-static __always_inline int reads(__u64 *into, __u64 from)
+/* From the current thread's memory, or from that of another one, which is NULL otherwise and known
+ * when this is compiled: only programs that may sleep can look there. */
+static __always_inline int reads(struct task_struct *other, __u64 *into, __u64 from)
 {
+	if (other)
+		return bpf_copy_from_user_task(into, sizeof(*into), (void *)from, other, 0) == 0;
 	return bpf_probe_read_user(into, sizeof(*into), (void *)from) == 0;
 }
 
@@ -181,7 +204,8 @@ static __always_inline int may_point_to_frame(struct unwinder *of)
 #define SIGNAL_PC 168
 
 /* To the frame of the caller. Returns why there is none, or 0. */
-static __always_inline enum unwind_end to_caller(struct unwinder *of)
+static __always_inline enum unwind_end to_caller(struct unwinder *of,
+						   struct task_struct *other)
 {
 	struct unwind_rule *rule;
 	__u64 cfa, bp = of->bp, pc;
@@ -203,7 +227,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 			return UNWIND_END_ROOT;
 		if (of->bp & 7)
 			return UNWIND_END_NO_RULE;
-		if (!reads(&bp, of->bp) || !reads(&pc, of->bp + 8))
+		if (!reads(other, &bp, of->bp) || !reads(other, &pc, of->bp + 8))
 			return UNWIND_END_UNREADABLE;
 		cfa = of->bp + 16;
 	} else {
@@ -217,7 +241,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 		case UNWIND_CFA_AT_STACK:
 		case UNWIND_CFA_AT_FRAME:
 			cfa = rule->cfa == UNWIND_CFA_AT_STACK ? of->sp : of->bp;
-			if (!reads(&cfa, cfa + rule->cfa_offset))
+			if (!reads(other, &cfa, cfa + rule->cfa_offset))
 				return UNWIND_END_UNREADABLE;
 			cfa += rule->cfa_plus;
 			break;
@@ -225,9 +249,9 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 			cfa = of->sp + 8 + ((of->pc & 15) >= (__u32)rule->cfa_offset ? 8 : 0);
 			break;
 		case UNWIND_CFA_SIGNAL:
-			if (!reads(&of->pc, of->sp + SIGNAL_PC) ||
-			    !reads(&of->bp, of->sp + SIGNAL_BP) ||
-			    !reads(&of->sp, of->sp + SIGNAL_SP))
+			if (!reads(other, &of->pc, of->sp + SIGNAL_PC) ||
+			    !reads(other, &of->bp, of->sp + SIGNAL_BP) ||
+			    !reads(other, &of->sp, of->sp + SIGNAL_SP))
 				return UNWIND_END_UNREADABLE;
 			/* It was interrupted there, and has called nobody. The stack may be another. */
 			return 0;
@@ -240,19 +264,19 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 		case UNWIND_SAVED_UNCHANGED:
 			break;
 		case UNWIND_SAVED_AT_CFA:
-			if (!reads(&bp, cfa + rule->saved_offset))
+			if (!reads(other, &bp, cfa + rule->saved_offset))
 				return UNWIND_END_UNREADABLE;
 			break;
 		case UNWIND_SAVED_AT_STACK:
 		case UNWIND_SAVED_AT_FRAME:
 			bp = rule->saved == UNWIND_SAVED_AT_STACK ? of->sp : of->bp;
-			if (!reads(&bp, bp + rule->saved_offset))
+			if (!reads(other, &bp, bp + rule->saved_offset))
 				return UNWIND_END_UNREADABLE;
 			break;
 		default:
 			bp = UNWIND_BP_UNKNOWN;
 		}
-		if (!reads(&pc, cfa + rule->return_offset))
+		if (!reads(other, &pc, cfa + rule->return_offset))
 			return UNWIND_END_UNREADABLE;
 	}
 	if (!pc)
@@ -265,22 +289,32 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of)
 	return 0;
 }
 
-static long walk_step(__u32 step, void *unused)
+/* One step of a walk. Returns whether it is the last one. */
+static __always_inline long one_step(struct unwinder *of, struct task_struct *other)
 {
-	struct unwinder *of = own_unwinder();
-	__u32 at;
+	__u32 at = of->stack.kernel_frames + of->stack.user_frames;
 
-	(void)step;
-	(void)unused;
-	if (!of)
-		return 1;
-	at = of->stack.kernel_frames + of->stack.user_frames;
 	if (at >= UNWIND_FRAMES_MAX)
 		return 1;
 	of->stack.frames[at] = of->pc;
 	of->stack.user_frames++;
-	of->stack.end = to_caller(of);
+	of->stack.end = to_caller(of, other);
 	return of->stack.end != 0;
+}
+
+/* Whose stack is walked, and with which unwinder. */
+struct walk {
+	struct task_struct *other;
+	__u32 slot;
+};
+
+static long step_of_current(__u32 step, struct walk *walk)
+{
+	__u32 slot = walk->slot;
+	struct unwinder *of = bpf_map_lookup_elem(&unwinders, &slot);
+
+	(void)step;
+	return of ? one_step(of, NULL) : 1;
 }
 
 static __always_inline int is_known(__u32 process, __u64 start_stack)
@@ -324,15 +358,13 @@ static __always_inline void read_registers(struct user_registers *into, struct t
 }
 
 /* Whose stack it is; none of it is there yet. */
-static __always_inline struct unwind_stack *begin_stack(struct task_struct *task, __u32 target)
+static __always_inline void begin_stack(struct unwind_stack *stack, struct task_struct *task,
+					__u32 target)
 {
-	struct unwinder *of = own_unwinder();
-	struct unwind_stack *stack;
-
-	if (!of)
-		return NULL;
-	stack = &of->stack;
+	stack->kind = 0;
+	stack->about = 0;
 	stack->t_ns = bpf_ktime_get_ns();
+	stack->thread = task->pid;
 	stack->process = task->tgid;
 	stack->pid = pid_here(task);
 	stack->tid = thread_here(task);
@@ -341,8 +373,7 @@ static __always_inline struct unwind_stack *begin_stack(struct task_struct *task
 	stack->end = UNWIND_END_NO_USER;
 	stack->kernel_frames = 0;
 	stack->user_frames = 0;
-	bpf_get_current_comm(stack->name, sizeof(stack->name));
-	return stack;
+	bpf_probe_read_kernel_str(stack->name, sizeof(stack->name), task->comm);
 }
 
 static __always_inline void add_kernel_stack(struct unwind_stack *stack, void *ctx)
@@ -353,14 +384,19 @@ static __always_inline void add_kernel_stack(struct unwind_stack *stack, void *c
 	stack->kernel_frames = bytes > 0 ? bytes / sizeof(__u64) : 0;
 }
 
-/* The program's frames, behind those of the kernel. */
-static __always_inline void add_user_stack(struct unwind_stack *stack, struct task_struct *task,
-					   struct user_registers *registers)
+/* The only frame of the program's that is to be there. */
+static __always_inline void add_user_frame(struct unwind_stack *stack, __u64 pc)
 {
-	struct unwinder *of = own_unwinder();
+	stack->frames[stack->kernel_frames & UNWIND_KERNEL_FRAMES_MAX] = pc;
+	stack->user_frames = 1;
+}
 
-	if (!of)
-		return;
+/* Where a walk begins. Whether there is one. */
+static __always_inline int begins_walk(struct unwinder *of, struct task_struct *task,
+				       struct user_registers *registers)
+{
+	struct unwind_stack *stack = &of->stack;
+
 	of->pc = registers->ip;
 	of->sp = registers->sp;
 	of->bp = registers->bp;
@@ -369,18 +405,41 @@ static __always_inline void add_user_stack(struct unwind_stack *stack, struct ta
 	of->mapping.end = 0;
 	if (registers->cs != UNWIND_WIDE) {
 		stack->end = UNWIND_END_NARROW;
-		return;
+		return 0;
 	}
 	stack->known_as = of->process = known_as(task);
 	if (!of->process) {
-		stack->frames[stack->kernel_frames & UNWIND_KERNEL_FRAMES_MAX] = of->pc;
-		stack->user_frames = 1;
+		add_user_frame(stack, of->pc);
 		stack->end = UNWIND_END_NEW_PROCESS;
-		return;
+		return 0;
 	}
-	bpf_loop(UNWIND_USER_FRAMES_MAX, walk_step, NULL, 0);
-	if (!stack->end)
-		stack->end = UNWIND_END_TOO_DEEP;
+	return 1;
+}
+
+/* The current program's frames, behind those of the kernel. */
+static __always_inline void add_user_stack(struct unwinder *of, struct task_struct *current,
+					   struct user_registers *registers)
+{
+	struct walk walk = { .slot = of->slot };
+
+	if (!begins_walk(of, current, registers))
+		return;
+	bpf_loop(UNWIND_USER_FRAMES_MAX, step_of_current, &walk, 0);
+	if (!of->stack.end)
+		of->stack.end = UNWIND_END_TOO_DEEP;
+}
+
+/* The same where it called the kernel, which is at work for it. */
+static __always_inline void add_caller_stack(struct unwinder *of, struct task_struct *current)
+{
+	struct user_registers registers;
+
+	if (!current->mm)
+		return;
+	read_registers(&registers, current);
+	/* The kernel's own threads in a process, as those of io_uring, have none. */
+	if (registers.ip)
+		add_user_stack(of, current, &registers);
 }
 
 /* How many bytes of it there are. */

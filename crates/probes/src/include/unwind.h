@@ -109,10 +109,20 @@ enum unwind_end {
 	UNWIND_END_TOO_DEEP = 7,
 	/* A program of 32 bits. */
 	UNWIND_END_NARROW = 8,
+	/* There were too many to walk each of them. */
+	UNWIND_END_SKIPPED = 9,
+	/* It ran meanwhile. */
+	UNWIND_END_RUNNING = 10,
 };
 
 struct unwind_stack {
+	/* What it was taken for; see the program that takes it. */
+	__u32 kind;
+	/* The thread's number in the first pid namespace. */
+	__u32 thread;
 	__u64 t_ns;
+	/* As the kind says. */
+	__u64 about;
 	/* The process' number in the first pid namespace. */
 	__u32 process;
 	/* Process and thread by the numbers that they have where the reader is. */

@@ -3,17 +3,17 @@
 use temblor_event::Hook;
 use temblor_host::target::Target;
 use temblor_plan::ProfileKind;
-use temblor_profiler::{CpuSettings, Error, Parted, Parts, collect_parts};
+use temblor_profiler::{Error, Parted, Parts, Settings, Wanted, collect_parts};
 
-/// Collects from the targets, so often a second, until it is enough.
-type Collect = fn(&[Target], u32, Parts<'_>, &mut dyn FnMut() -> bool) -> Result<Parted, Error>;
+const WAITS: (&str, &str) = ("waits and where they begin", "tp_btf/sched_switch");
 
 /// How a kind is collected.
 #[derive(Clone, Copy)]
 pub(super) struct Collector {
     /// What it sees, and the hook at which.
     seen_at: &'static [(&'static str, &'static str)],
-    pub(super) collect: Collect,
+    /// By how often a second it looks, if it does.
+    wanted: fn(u32) -> Wanted,
 }
 
 impl Collector {
@@ -21,12 +21,22 @@ impl Collector {
         match kind {
             ProfileKind::Cpu => Self {
                 seen_at: &[("stacks of what is on a processor", "perf_event/cpu-clock")],
-                collect: |targets, rate_hz, parts, enough| {
-                    let settings = CpuSettings { rate_hz, everybody: false };
-                    collect_parts(targets, &settings, parts, enough)
-                },
+                wanted: |rate_hz| Wanted::Cpu { rate_hz },
             },
+            ProfileKind::OffCpu => Self { seen_at: &[WAITS], wanted: |_| Wanted::OffCpu },
+            ProfileKind::Lock => Self { seen_at: &[WAITS], wanted: |_| Wanted::Lock },
         }
+    }
+
+    /// Collects from the targets, so often a second, until it is enough.
+    pub(super) fn collect(
+        &self,
+        targets: &[Target],
+        rate_hz: u32,
+        parts: Parts<'_>,
+        enough: impl FnMut() -> bool,
+    ) -> Result<Parted, Error> {
+        collect_parts(targets, &Settings::of((self.wanted)(rate_hz)), parts, enough)
     }
 
     pub(super) fn hooks(&self) -> Vec<Hook> {

@@ -17,7 +17,7 @@ use temblor_event::{
 };
 use temblor_host::target::Target;
 use temblor_plan::{Experiment, Profiled};
-use temblor_profiler::{End, Part, Parted, Parts};
+use temblor_profiler::{End, Part, Parted, Parts, Stretch};
 use temblor_runs::RunDir;
 
 use self::collector::Collector;
@@ -75,18 +75,20 @@ impl Profiles {
             let (profiled, enough) = (profiled.clone(), Arc::clone(&enough));
             move || {
                 let part_of = |t_ns| {
-                    let name = &names[phases.at(t_ns)?];
-                    profiled.phases.iter().position(|phase| phase == name)
+                    let (place, until_ns) = phases.at(t_ns);
+                    let name = place.map(|place| &names[place]);
+                    let part = profiled.phases.iter().position(|phase| Some(phase) == name);
+                    Stretch { part, until_ns }
                 };
                 let parts = Parts { count: profiled.phases.len(), of: &part_of };
                 // Asked for the first time once everything is in place.
-                let mut enough = || {
+                let enough = || {
                     // Nobody waits for it any more after the first time.
                     let _ = tell.try_send(());
                     enough.load(Ordering::Relaxed)
                 };
                 let rate_hz = profiled.rate_hz.unwrap_or_default();
-                let collected = (collector.collect)(&targets, rate_hz, parts, &mut enough);
+                let collected = collector.collect(&targets, rate_hz, parts, enough);
                 collected.map_err(|error| chain(&error))
             }
         };

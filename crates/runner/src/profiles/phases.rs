@@ -33,12 +33,19 @@ impl Phases {
         }
     }
 
-    /// The place among the run's phases of the one that a moment belongs to.
-    pub(super) fn at(&self, t_ns: u64) -> Option<usize> {
-        let is_in = |window: &Window| {
-            window.start_ns <= t_ns && window.end_ns.is_none_or(|end_ns| t_ns < end_ns)
-        };
-        self.lock().iter().position(is_in)
+    /// The place among the run's phases of the one that a moment belongs to, if it belongs to one, and
+    /// until when that is so.
+    pub(super) fn at(&self, t_ns: u64) -> (Option<usize>, u64) {
+        for (place, window) in self.lock().iter().enumerate() {
+            let end_ns = window.end_ns.unwrap_or(u64::MAX);
+            if t_ns < window.start_ns {
+                return (None, window.start_ns);
+            }
+            if t_ns < end_ns {
+                return (Some(place), end_ns);
+            }
+        }
+        (None, u64::MAX)
     }
 
     /// None: the phase did not begin.
@@ -58,14 +65,14 @@ mod tests {
     #[test]
     fn a_moment_belongs_to_the_phase_whose_beginning_it_is() {
         let phases = Phases::default();
-        assert_eq!(phases.at(5), None);
+        assert_eq!(phases.at(5), (None, u64::MAX));
         phases.begins(10);
-        assert_eq!((phases.at(9), phases.at(10), phases.at(u64::MAX)), (None, Some(0), Some(0)));
+        assert_eq!((phases.at(9), phases.at(10)), ((None, 10), (Some(0), u64::MAX)));
         phases.ends(20);
-        assert_eq!((phases.at(19), phases.at(20)), (Some(0), None));
-        phases.begins(20);
-        phases.ends(25);
-        assert_eq!((phases.at(20), phases.at(24), phases.at(25)), (Some(1), Some(1), None));
+        assert_eq!((phases.at(19), phases.at(20)), ((Some(0), 20), (None, u64::MAX)));
+        phases.begins(22);
+        phases.ends(27);
+        assert_eq!((phases.at(20), phases.at(26)), ((None, 22), (Some(1), 27)));
         assert_eq!(phases.window(1).map(|window| window.lasted_ns()), Some(5));
         assert_eq!(phases.window(2), None);
     }

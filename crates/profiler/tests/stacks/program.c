@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NOINLINE __attribute__((noinline))
@@ -92,13 +93,109 @@ static void copies(void)
 	}
 }
 
+static void rest(long milliseconds)
+{
+	struct timespec time = { .tv_nsec = milliseconds * 1000000 };
+
+	nanosleep(&time, NULL);
+	sink++;
+}
+
+NOINLINE void nap_long(void)
+{
+	rest(30);
+	sink++;
+}
+
+NOINLINE void nap_short(void)
+{
+	rest(10);
+	sink++;
+}
+
+static void *sleeper(void *unused)
+{
+	for (;;) {
+		nap_long();
+		nap_short();
+	}
+	return unused;
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+NOINLINE void holds(void)
+{
+	pthread_mutex_lock(&lock);
+	rest(5);
+	pthread_mutex_unlock(&lock);
+	/* So that the other one has its turn. */
+	usleep(100);
+	sink++;
+}
+
+static void *locker(void *unused)
+{
+	for (;;)
+		holds();
+	return unused;
+}
+
+NOINLINE void *forever(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
+/* One reads where the other one writes. */
+static int there[2], back[2];
+
+NOINLINE void pass_on(int from, int to)
+{
+	char one;
+
+	while (read(from, &one, 1) == 1 && write(to, &one, 1) == 1)
+		sink++;
+}
+
+NOINLINE void *ping(void *unused)
+{
+	pass_on(back[0], there[1]);
+	sink++;
+	return unused;
+}
+
+NOINLINE void *pong(void *unused)
+{
+	pass_on(there[0], back[1]);
+	sink++;
+	return unused;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 	pthread_t thread;
 
+	if (!strcmp(what, "waits")) {
+		pthread_create(&thread, NULL, locker, NULL);
+		pthread_create(&thread, NULL, locker, NULL);
+		pthread_create(&thread, NULL, sleeper, NULL);
+		pthread_create(&thread, NULL, forever, NULL);
+		/* So that it waits already. */
+		rest(50);
+	}
+	if (!strcmp(what, "ping-pong")) {
+		if (pipe(there) || pipe(back) || write(back[1], "", 1) != 1)
+			return 1;
+		pthread_create(&thread, NULL, ping, NULL);
+		pthread_create(&thread, NULL, pong, NULL);
+	}
 	puts("ready");
 	fflush(stdout);
+	if (!strcmp(what, "waits") || !strcmp(what, "ping-pong"))
+		forever(NULL);
 	if (!strcmp(what, "deep"))
 		return deep(atoi(argv[2]));
 	if (!strcmp(what, "shares"))

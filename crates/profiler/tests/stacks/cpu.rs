@@ -1,81 +1,13 @@
-//! The sampler against programs whose stacks are known, on the real kernel.
+//! Processor time.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests are tests: a panic is how they fail, stderr is how they explain"
-)]
-
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use temblor_event::clock::now_ns;
-use temblor_host::netns::Netns;
 use temblor_host::target::Target;
-use temblor_profile::{Profile, Sample};
-use temblor_profiler::{Collected, CpuSettings, End, Error, collect};
+use temblor_profiler::{Collected, End, Error, Settings, Wanted, collect};
 
-/// Whether this can run at all; says why not.
-fn possible() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: needs root (BPF programs)");
-    }
-    root && cfg!(target_arch = "x86_64")
-}
-
-/// The program, built without frame pointers and away with its directory when this is.
-struct Program {
-    path: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Program {
-    fn build() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("program");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cpu/program.c");
-        let built = Command::new("cc")
-            .args(["-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"])
-            // The code that looks functions up at their first call keeps its stack in a way that is
-            // not followed.
-            .args(["-Wl,-z,now", "-o"])
-            .args([&path, &source])
-            .status();
-        assert!(built.unwrap().success());
-        Self { path, _dir: dir }
-    }
-
-    fn start(&self, args: &[&str]) -> Running {
-        let mut child = Command::new(&self.path).args(args).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n");
-        Running { child }
-    }
-}
-
-/// Dropping it ends it.
-struct Running {
-    child: Child,
-}
-
-impl Running {
-    fn target(&self) -> Target {
-        let netns = Netns::of_this_thread().unwrap();
-        let pids = vec![self.child.id()];
-        Target { pids, ..Target::of_namespace("program", netns, Vec::new()) }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already, or ends now.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::common::{Program, Running, names, possible, share};
 
 /// Enough for a share to be told within a few hundredths.
 const RATE_HZ: u32 = 499;
@@ -83,37 +15,12 @@ const LENGTH_NS: u64 = 2_000_000_000;
 
 /// Collects for two seconds. Each time that it is asked whether it is enough, something may be done.
 fn collected(targets: &[Target], mut step: impl FnMut()) -> Result<Collected, Error> {
-    let settings = CpuSettings { rate_hz: RATE_HZ, everybody: false };
+    let settings = Settings::of(Wanted::Cpu { rate_hz: RATE_HZ });
     let mut end_ns = None;
     collect(targets, &settings, || {
         step();
         now_ns() >= *end_ns.get_or_insert(now_ns() + LENGTH_NS)
     })
-}
-
-/// The names of a stack's functions, the innermost first.
-fn names(profile: &Profile, sample: &Sample) -> Vec<String> {
-    let of = |id| {
-        let location = profile.location(id);
-        let lines: Vec<String> =
-            location.lines.iter().map(|line| profile.name_of(location, Some(line))).collect();
-        lines
-    };
-    sample.stack.iter().flat_map(|id| of(*id)).collect()
-}
-
-/// How many of the samples are so, of all.
-fn share(profile: &Profile, is_so: impl Fn(&[String]) -> bool) -> f64 {
-    let (mut so, mut all) = (0, 0);
-    for sample in &profile.samples {
-        all += sample.values[0];
-        if is_so(&names(profile, sample)) {
-            so += sample.values[0];
-        }
-    }
-    #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-    let share = so as f64 / all as f64;
-    share
 }
 
 #[test]

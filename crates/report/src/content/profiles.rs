@@ -33,7 +33,7 @@ pub(super) fn section(result: &RunResult, files: &[ProfileFile]) -> Option<Secti
     }
     blocks.push(Block::Note(
         "In a flamegraph each frame is as wide as what it took with all that it called; the targets \
-         stand at the bottom, each frame on its caller. What took less than 0.5 % is its caller's. \
+         stand at the bottom, each frame on its caller. What took less than 1 % is its caller's. \
          Figures show where the pointer rests. The files are in pprof's format: \u{201c}temblor \
          profile svg FILE -o FILE.svg\u{201d} draws one whole, to search and to zoom."
             .to_owned(),
@@ -72,20 +72,18 @@ fn collected(of_kind: &ProfileResult) -> String {
 
 fn table(of_kind: &ProfileResult) -> Table {
     let kernel = "counted as the samples came from the kernel";
-    let mut table = Table::new(
-        "profiles",
-        vec![
-            Column::words("Phase"),
-            Column::figures("Samples", kernel),
-            Column::figures("Reach their root", "the outermost frame of the thread is there"),
-            Column::figures("Lasted", "from the phase's beginning to its end"),
-            Column::figures(
-                "Processors",
-                "samples, by rate and duration: so many were busy with it",
-            ),
-            Column::words("File"),
-        ],
-    );
+    let mut columns = vec![
+        Column::words("Phase"),
+        Column::figures("Samples", kernel),
+        Column::figures("Reach their root", "the outermost frame of the thread is there"),
+        Column::figures("Lasted", "from the phase's beginning to its end"),
+        Column::words("File"),
+    ];
+    if of_kind.rate_hz.is_some() {
+        let busy = "samples, by rate and duration: so many were busy with it";
+        columns.push(Column::figures("Processors", busy));
+    }
+    let mut table = Table::new("profiles", columns);
     for profile in &of_kind.phases {
         let PhaseProfile { phase, file, samples, samples_to_root, seconds } = profile;
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -93,16 +91,19 @@ fn table(of_kind: &ProfileResult) -> Table {
         let share = (all > 0.0).then(|| to_root / all);
         let busy = of_kind.rate_hz.filter(|_| *seconds > 0.0);
         let busy = busy.map(|rate_hz| all / f64::from(rate_hz) / seconds);
-        table.push(vec![
+        let mut cells = vec![
             Cell::text(phase),
             Cell::count(*samples),
             Cell::maybe(share, |share| {
                 format!("{} ({})", number::share(share), number::count(*samples_to_root))
             }),
             Cell::text(number::seconds(*seconds)),
-            Cell::maybe(busy, |busy| format!("{busy:.2}")),
             Cell::code(file),
-        ]);
+        ];
+        if of_kind.rate_hz.is_some() {
+            cells.push(Cell::maybe(busy, |busy| format!("{busy:.2}")));
+        }
+        table.push(cells);
     }
     table
 }

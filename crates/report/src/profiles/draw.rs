@@ -8,7 +8,7 @@ use temblor_profile::{Error, PictureOptions, Profile, Tree, picture, rooted_in};
 const WIDE: usize = 1060;
 const NARROW: usize = 380;
 /// Of the whole. A report is one file that is sent about: what could not be read is left out.
-const SHARE_MIN_WIDE: f64 = 0.005;
+const SHARE_MIN_WIDE: f64 = 0.01;
 const SHARE_MIN_NARROW: f64 = 0.02;
 
 /// The label by which samples say whose they are.

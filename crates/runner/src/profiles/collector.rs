@@ -12,6 +12,8 @@ const WAITS: (&str, &str) = ("waits and where they begin", "tp_btf/sched_switch"
 pub(super) struct Collector {
     /// What it sees, and the hook at which.
     seen_at: &'static [(&'static str, &'static str)],
+    /// Why there may be no samples of targets that are there.
+    pub(super) nothing: &'static str,
     /// By how often a second it looks, if it does.
     wanted: fn(u32) -> Wanted,
 }
@@ -21,10 +23,19 @@ impl Collector {
         match kind {
             ProfileKind::Cpu => Self {
                 seen_at: &[("stacks of what is on a processor", "perf_event/cpu-clock")],
+                nothing: "nothing of the targets was on a processor",
                 wanted: |rate_hz| Wanted::Cpu { rate_hz },
             },
-            ProfileKind::OffCpu => Self { seen_at: &[WAITS], wanted: |_| Wanted::OffCpu },
-            ProfileKind::Lock => Self { seen_at: &[WAITS], wanted: |_| Wanted::Lock },
+            ProfileKind::OffCpu => Self {
+                seen_at: &[WAITS],
+                nothing: "none of the targets' threads waited",
+                wanted: |_| Wanted::OffCpu,
+            },
+            ProfileKind::Lock => Self {
+                seen_at: &[WAITS],
+                nothing: "none of the targets' threads waited for a lock",
+                wanted: |_| Wanted::Lock,
+            },
         }
     }
 

@@ -156,24 +156,31 @@ impl Profiles {
     /// Puts what was collected into the run directory, and on record.
     pub(crate) fn end(&mut self, dir: &RunDir, to: &Recorder) {
         self.ask_to_end();
-        for Collecting { profiled, thread, .. } in std::mem::take(&mut self.all) {
+        for Collecting { profiled, collector, thread, .. } in std::mem::take(&mut self.all) {
             // Why there is none was told at the beginning.
             let Ok(thread) = thread else { continue };
             match joined(thread) {
-                Ok(parted) => self.keep(&profiled, parted, dir, to),
+                Ok(parted) => self.keep(&profiled, collector.nothing, parted, dir, to),
                 Err(why) => missing(&profiled, profiled.phases.clone(), &why, to),
             }
         }
     }
 
-    fn keep(&self, profiled: &Profiled, parted: Parted, dir: &RunDir, to: &Recorder) {
+    fn keep(
+        &self,
+        profiled: &Profiled,
+        nothing: &str,
+        parted: Parted,
+        dir: &RunDir,
+        to: &Recorder,
+    ) {
         let Parted { parts, account } = parted;
         let kind = profiled.kind.name();
         for (phase, part) in profiled.phases.iter().zip(parts) {
             let place = self.names.iter().position(|name| name == phase);
             let kept = match (place.and_then(|place| self.phases.window(place)), part) {
                 (None, _) => Err("the run ended before it".to_owned()),
-                (Some(window), None) => Err(nothing_seen(window, account.lost)),
+                (Some(window), None) => Err(nothing_seen(window, account.lost, nothing)),
                 (Some(window), Some(part)) => keep_one(kind, phase, window, part, dir),
             };
             match kept {
@@ -244,13 +251,9 @@ fn keep_one(
     })
 }
 
-fn nothing_seen(window: Window, lost: u64) -> String {
+fn nothing_seen(window: Window, lost: u64, nothing: &str) -> String {
     let seconds = Duration::from_nanos(window.lasted_ns()).as_secs_f64();
-    let why = if lost > 0 {
-        "there was no room for those that there were; a lower `rate` needs less"
-    } else {
-        "nothing of the targets was on a processor"
-    };
+    let why = if lost > 0 { "there was no room for those that there were" } else { nothing };
     format!("no samples in {seconds:.1} s: {why}")
 }
 

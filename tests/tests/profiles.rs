@@ -20,15 +20,25 @@ use temblor_tests::{result, said, skipped, temblor, wait_for};
 /// Longer than anything that works takes, on a machine with other things to do.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Turns in one function until it gets a signal, and then in another.
+/// Turns in one function until it gets a signal, and then in another; a second thread sleeps.
 const PROGRAM: &str = r#"
+#include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 static volatile sig_atomic_t is_second;
 static volatile unsigned long turns;
 static void changed(int number) { (void)number; is_second = 1; }
 __attribute__((noinline)) static void first_work(void) { while (!is_second) turns++; }
 __attribute__((noinline)) static void second_work(void) { for (;;) turns += 2; }
-int main(void) { signal(SIGUSR1, changed); first_work(); second_work(); }
+__attribute__((noinline)) static void *sleeping(void *none) { for (;;) usleep(10000); return none; }
+int main(void)
+{
+	pthread_t thread;
+	signal(SIGUSR1, changed);
+	pthread_create(&thread, 0, sleeping, 0);
+	first_work();
+	second_work();
+}
 "#;
 
 /// A busy process to act on, directories and locks of a test's own.
@@ -45,7 +55,8 @@ impl World {
         mount("locks", "/run/temblor", "tmpfs", MountFlags::empty(), None).unwrap();
         let (source, program) = (dir.path().join("turns.c"), dir.path().join("turns"));
         fs::write(&source, PROGRAM).unwrap();
-        let built = Command::new("cc").arg("-O1").arg("-o").args([&program, &source]).status();
+        let built =
+            Command::new("cc").args(["-O1", "-pthread", "-o"]).args([&program, &source]).status();
         assert!(built.unwrap().success());
         let mut target = Command::new(&program);
         target.stdin(Stdio::null());
@@ -112,16 +123,16 @@ impl Drop for World {
     }
 }
 
-/// How many of a profile's samples there are, and how many of them are in a function.
-fn samples(profile: &Profile, function: &str) -> (i64, i64) {
+/// What all of a profile's samples amount to, and those in a function.
+fn sums(profile: &Profile, value: usize, function: &str) -> (i64, i64) {
     let (mut all, mut within) = (0, 0);
     for sample in &profile.samples {
         let is_in = sample.stack.iter().any(|id| {
             let location = profile.location(*id);
             location.lines.iter().any(|line| profile.name_of(location, Some(line)) == function)
         });
-        all += sample.values[0];
-        within += if is_in { sample.values[0] } else { 0 };
+        all += sample.values[value];
+        within += if is_in { sample.values[value] } else { 0 };
     }
     (all, within)
 }
@@ -140,7 +151,10 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
         return;
     }
     let world = World::new(&Torn::out());
-    let child = world.command(&world.experiment("{cpu: [before it, with it]}")).spawn().unwrap();
+    let child = world
+        .command(&world.experiment("{cpu: [before it, with it], off-cpu: with it}"))
+        .spawn()
+        .unwrap();
     world.phase_begins("with it");
     kill_process(Pid::from_child(&world.target), Signal::USR1).unwrap();
     let out = child.wait_with_output().unwrap();
@@ -154,8 +168,8 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
         let told = &cpu["phases"][i];
         assert_eq!(told["file"], file, "{cpu:#}");
         let profile = world.profile(file);
-        let (all, first) = samples(&profile, "first_work");
-        let (_, second) = samples(&profile, "second_work");
+        let (all, first) = sums(&profile, 0, "first_work");
+        let (_, second) = sums(&profile, 0, "second_work");
         assert_eq!(told["samples"], all, "what is told is what is there");
         // The signal comes a moment after the phase's beginning: that moment is the first function's.
         assert!(all >= 60, "{file}: {all} samples");
@@ -168,7 +182,8 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
         assert!(profile.duration_ns >= 2_900_000_000, "{}", profile.duration_ns);
     }
     let entries = fs::read_dir(world.path("run/profiles")).unwrap();
-    assert_eq!(entries.count(), 2, "nothing but what was asked for");
+    assert_eq!(entries.count(), 3, "nothing but what was asked for");
+    the_sleep_of_the_phase_is_in_it(&world, &result["profiles"][1]);
 
     let comparison = &cpu["comparisons"][0];
     assert_eq!((&comparison["base"], &comparison["new"]), (&"before it".into(), &"with it".into()));
@@ -179,6 +194,16 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
     let html = fs::read_to_string(world.path("run/report.html")).unwrap();
     assert!(html.contains("What changed from before it to with it"));
     assert!(html.contains(">second_work (") && !html.contains("<script"));
+}
+
+/// A thread that sleeps all along has slept as long as the phase was, no longer.
+fn the_sleep_of_the_phase_is_in_it(world: &World, off_cpu: &Value) {
+    assert_eq!(off_cpu["kind"], "off-cpu", "{off_cpu:#}");
+    let told = &off_cpu["phases"][0];
+    assert_eq!((&told["phase"], &told["seconds"]), (&"with it".into(), &4.0.into()), "{off_cpu:#}");
+    let profile = world.profile(told["file"].as_str().unwrap());
+    let (_, slept_ns) = sums(&profile, 1, "sleeping");
+    assert!((3_000_000_000..=4_000_000_000).contains(&slept_ns), "{slept_ns}");
 }
 
 /// Nothing outlives a run that is killed, and what it has left can be reported on.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use temblor_analysis::{Change, Changes, ChangesOptions, Measure, Rules, Subject, Told, changes};
 use temblor_event::PhaseRole;
-use temblor_judge::human::{counted, duration};
+use temblor_judge::human::{counted, duration, percent};
 use temblor_judge::{PhaseProfile, ProfileComparison, ProfileResult, RunResult};
 use temblor_profile::{LabelValue, Profile, Sample};
 
@@ -52,10 +52,26 @@ fn comparison(
     };
     let targets: BTreeSet<&str> =
         of_base.samples.iter().chain(&of_new.samples).filter_map(target).collect();
+    let mut uncounted = Uncounted::default();
     for target in targets {
-        one_target(target, of_base, of_new, &mut compared);
+        one_target(target, of_base, of_new, &mut compared, &mut uncounted);
+    }
+    if !uncounted.unchanged.is_empty() {
+        let targets = uncounted.unchanged.join(", ");
+        let least = percent(UNCOUNTED_MIN);
+        compared
+            .notes
+            .push(format!("{targets}: nothing changed by {least} of what it took, or more."));
     }
     compared.notes.push(where_from(of_kind, base, new));
+    compared.notes.push(match uncounted.why {
+        None => {
+            "In brackets is what chance leaves open: with 95 % it holds for all that was compared \
+                 of a target. A program that does one thing for seconds on end may differ by more."
+                .to_owned()
+        }
+        Some(why) => format!("What chance leaves open is not known: {why}."),
+    });
     compared
 }
 
@@ -66,16 +82,24 @@ fn where_from(of_kind: &ProfileResult, base: &PhaseProfile, new: &PhaseProfile) 
     let rate = of_kind.rate_hz.map_or_else(String::new, |rate_hz| {
         format!(", each processor looked at {rate_hz} times a second")
     });
-    format!(
-        "Figures are from {} and {}, all targets together{rate}. In brackets is what chance leaves \
-         open: with 95 % it holds for all that was compared of a target. A program that does one \
-         thing for seconds on end may differ by more.",
-        side(base),
-        side(new)
-    )
+    format!("Figures are from {} and {}, all targets together{rate}.", side(base), side(new))
 }
 
-fn one_target(target: &str, base: &Profile, new: &Profile, into: &mut ProfileComparison) {
+/// What is compared without knowing how many samples it is made of.
+#[derive(Default)]
+struct Uncounted<'a> {
+    why: Option<&'static str>,
+    /// The targets of which nothing changed much.
+    unchanged: Vec<&'a str>,
+}
+
+fn one_target<'a>(
+    target: &'a str,
+    base: &Profile,
+    new: &Profile,
+    into: &mut ProfileComparison,
+    uncounted: &mut Uncounted<'a>,
+) {
     let (of_base, of_new) = (only(base, target), only(new, target));
     if let Some(missing) = [(&of_base, &into.base), (&of_new, &into.new)]
         .iter()
@@ -104,16 +128,17 @@ fn one_target(target: &str, base: &Profile, new: &Profile, into: &mut ProfileCom
         return;
     }
     let (told, left_out) = told(&compared);
-    if told.is_empty() {
-        into.notes.push(format!("{target}: no change that can be told from chance ({sides})."));
-    }
     if let Some(why) = compared.uncounted {
-        let why = why.why();
-        into.notes.push(format!("{target}: no bounds of chance: {why}."));
+        uncounted.why = Some(why.why());
+        if told.is_empty() {
+            uncounted.unchanged.push(target);
+        }
+    } else if told.is_empty() {
+        into.notes.push(format!("{target}: no change that can be told from chance ({sides})."));
     }
     if left_out > 0 {
         into.notes.push(format!(
-            "{target}: {left_out} more can be told from chance; \u{201c}temblor profile analyze\u{201d} lists \
+            "{target}: {left_out} more are not listed here; \u{201c}temblor profile analyze\u{201d} lists \
              them."
         ));
     }

@@ -61,7 +61,7 @@ fn comparison(
         let least = percent(UNCOUNTED_MIN);
         compared
             .notes
-            .push(format!("{targets}: nothing changed by {least} of what it took, or more."));
+            .push(format!("{targets}: nothing changed by {least} or more of what it took."));
     }
     compared.notes.push(where_from(of_kind, base, new));
     compared.notes.push(match uncounted.why {

@@ -10,7 +10,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TEMBLOR := $(TARGET_DIR)/release/temblor
 
 EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-pool redis nginx \
-	latency cascade
+	latency cascade flamegraph
 
 .PHONY: help setup build demo test test-kernels torture lint fmt bench chaos-all chaos-check chaos-logs \
 	profile-cpu profile-cpu-long profile-view profile-clean profile-help \
@@ -31,7 +31,7 @@ demo: setup build ## Start the lab, take its database's network away, write the 
 $(EXPERIMENTS:%=chaos-%): chaos-%: setup build
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos.sh $*
 
-chaos-all: setup build ## Run the ten experiments one after the other, with a summary (make chaos-NAME runs one)
+chaos-all: setup build ## Run the eleven experiments one after the other, with a summary (make chaos-NAME runs one)
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos.sh $(EXPERIMENTS)
 
 chaos-check: build ## Check the experiments, the machine, and that nothing is left of a run that died

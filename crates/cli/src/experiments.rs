@@ -23,6 +23,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("nginx", include_str!("../../../experiments/nginx.yaml")),
     ("latency", include_str!("../../../experiments/latency.yaml")),
     ("cascade", include_str!("../../../experiments/cascade.yaml")),
+    ("flamegraph", include_str!("../../../experiments/flamegraph.yaml")),
 ];
 
 /// The longest experiment that is read.

@@ -16,6 +16,7 @@ mod load;
 mod meaning;
 mod measured;
 mod process;
+mod profile;
 mod run;
 mod sched;
 mod script;
@@ -39,6 +40,7 @@ pub use measured::{cause_name, measured};
 pub use process::{
     ExitCause, ProcessExec, ProcessExit, ProcessRestart, ProcessSignal, SignalSender,
 };
+pub use profile::{ProfileEnded, ProfileKept, ProfileMissing, ProfileStarted};
 pub use run::{
     Aborted, AnsweredBy, HostFacts, LeftBehind, LoadPlan, PhaseMark, PhasePlan, PhaseRole,
     ProcessEnded, ProcessStarted, Question, RunEnded, RunStarted, ServiceHealth, TargetSeen,
@@ -181,6 +183,14 @@ bodies! {
     ScriptStarted(ScriptStarted) = "script.started",
     /// A bpftrace script of the user's has ended.
     ScriptEnded(ScriptEnded) = "script.ended",
+    /// A profile is being collected.
+    ProfileStarted(ProfileStarted) = "profile.started",
+    /// The profile of a phase lies in the run directory.
+    ProfileKept(ProfileKept) = "profile.kept",
+    /// A profile that was asked for is not there.
+    ProfileMissing(ProfileMissing) = "profile.missing",
+    /// What collecting a profile took.
+    ProfileEnded(ProfileEnded) = "profile.ended",
 }
 
 impl From<RunStarted> for Body {

@@ -75,6 +75,11 @@ fn probes(log: &Log<'_>) -> Vec<ProbeResult> {
         probe.hooks.clone_from(&status.hooks);
         probe.unseen.clone_from(&status.unseen);
     }
+    // What collects a profile has no status of its own: it is not one of the probes that are watched.
+    for started in &log.profiles_started {
+        let name = &started.get().probe;
+        all.entry(name).or_insert_with(|| blank(name)).hooks.clone_from(&started.hooks);
+    }
     for shed in &log.probe_shed {
         let name = &shed.get().probe;
         let probe = all.entry(name).or_insert_with(|| blank(name));

@@ -22,6 +22,7 @@ mod ledger;
 mod load;
 mod log;
 mod phases;
+mod profiles;
 mod recovery;
 mod result;
 mod scripts;
@@ -50,6 +51,7 @@ use crate::sides::Sides;
 
 pub use doses::{dose_figure, verdict_words};
 pub use evidence::shed_line;
+pub use profiles::{MissingProfile, PhaseProfile, ProfileComparison, ProfileResult};
 pub use result::{
     Answer, CauseCount, CheckFigures, ConnectionStory, CostResult, CrossCheck, DoseLevel, EdgeEnd,
     EdgePhase, EdgeResult, Evidence, ExpectationResult, ExperimentName, FaultResult, FigureUnit,
@@ -182,6 +184,7 @@ pub fn judge(events: &[Event]) -> Result<Judged, JudgeError> {
         services,
         uncompared,
         scripts: scripts::results(log),
+        profiles: profiles::results(log, windows),
     };
     Ok(Judged { result, series: series::series(log, load) })
 }

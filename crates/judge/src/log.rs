@@ -12,8 +12,9 @@ use temblor_event::{
     FaultEffect, FaultInjected, FaultReverted, Gauge, LedgerRead, LedgerRows, LeftBehind,
     LoadFinished, LoadSecond, OrderOutcome, PhaseMark, ProbeCost, ProbeLost, ProbeShed,
     ProbeStatus, ProbeWindow, ProcessEnded, ProcessExit, ProcessRestart, ProcessSignal,
-    ProcessStarted, RunEnded, RunStarted, SchedWindow, ScriptEnded, ScriptStarted, ServiceHealth,
-    TargetSeen, TcpReset, TcpRetransmit, TcpRtt, TcpStateChange,
+    ProcessStarted, ProfileEnded, ProfileKept, ProfileMissing, ProfileStarted, RunEnded,
+    RunStarted, SchedWindow, ScriptEnded, ScriptStarted, ServiceHealth, TargetSeen, TcpReset,
+    TcpRetransmit, TcpRtt, TcpStateChange,
 };
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
@@ -99,6 +100,10 @@ pub(crate) struct Log<'a> {
     pub(crate) signals: Vec<At<'a, ProcessSignal>>,
     pub(crate) scripts_started: Vec<At<'a, ScriptStarted>>,
     pub(crate) scripts_ended: Vec<At<'a, ScriptEnded>>,
+    pub(crate) profiles_started: Vec<At<'a, ProfileStarted>>,
+    pub(crate) profiles_kept: Vec<At<'a, ProfileKept>>,
+    pub(crate) profiles_missing: Vec<At<'a, ProfileMissing>>,
+    pub(crate) profiles_ended: Vec<At<'a, ProfileEnded>>,
 }
 
 impl<'a> Log<'a> {
@@ -222,6 +227,10 @@ impl<'a> Log<'a> {
             signals: Vec::new(),
             scripts_started: Vec::new(),
             scripts_ended: Vec::new(),
+            profiles_started: Vec::new(),
+            profiles_kept: Vec::new(),
+            profiles_missing: Vec::new(),
+            profiles_ended: Vec::new(),
         }
     }
 
@@ -269,6 +278,10 @@ impl<'a> Log<'a> {
             Body::ProcessExec(_) => {}
             Body::ScriptStarted(what) => self.scripts_started.push(At { t_ns, what }),
             Body::ScriptEnded(what) => self.scripts_ended.push(At { t_ns, what }),
+            Body::ProfileStarted(what) => self.profiles_started.push(At { t_ns, what }),
+            Body::ProfileKept(what) => self.profiles_kept.push(At { t_ns, what }),
+            Body::ProfileMissing(what) => self.profiles_missing.push(At { t_ns, what }),
+            Body::ProfileEnded(what) => self.profiles_ended.push(At { t_ns, what }),
         }
     }
 }

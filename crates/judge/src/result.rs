@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use temblor_event::{Condition, Effect, Hook, HostFacts, LoadPlan, PhaseRole, ProgramCost};
 
+use crate::profiles::ProfileResult;
 use crate::scripts::ScriptResult;
 use crate::services_result::ServicesResult;
 
@@ -97,6 +98,9 @@ pub struct RunResult {
     /// The user's own bpftrace scripts that ran along.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scripts: Vec<ScriptResult>,
+    /// Profiles of the phases, by kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileResult>,
 }
 
 /// A question of the experiment with what the evidence says.

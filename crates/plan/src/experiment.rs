@@ -6,6 +6,7 @@ use std::time::Duration;
 use temblor_event::{Condition, Expectation, PhaseRole, Question};
 
 use crate::fault::Fault;
+use crate::profile::Profiled;
 
 /// A validated experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Experiment {
     pub observe: Vec<String>,
     /// The user's own bpftrace scripts that run along.
     pub scripts: Vec<Script>,
+    /// What is profiled, each kind once.
+    pub profile: Vec<Profiled>,
     /// When to stop early.
     pub abort: Vec<Abort>,
     /// What the run is judged by.

@@ -9,6 +9,7 @@ mod experiment;
 pub mod fault;
 mod observe;
 mod problem;
+mod profile;
 mod raw;
 mod schema;
 mod units;
@@ -21,6 +22,7 @@ pub use experiment::{
 };
 pub use fault::Fault;
 pub use problem::{PlanError, Problem};
+pub use profile::{ProfileKind, Profiled};
 pub use schema::schema;
 pub use units::{parse_bytes, parse_duration, parse_rate, parse_share};
 

@@ -38,6 +38,7 @@ pub(crate) struct RawExperiment {
     pub(crate) phases: Option<Spanned<Vec<Spanned<RawPhase>>>>,
     #[serde(default)]
     pub(crate) observe: Vec<Spanned<RawValue>>,
+    pub(crate) profile: Option<Spanned<RawValue>>,
     #[serde(default)]
     pub(crate) abort: Vec<Spanned<RawConditions>>,
     #[serde(default)]

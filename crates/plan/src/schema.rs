@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use temblor_event::Figure;
 
 use crate::fault::{Choice, FAULTS, FaultSpec, Kind};
+use crate::profile::ProfileKind;
 use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, PROBES};
 
 const DURATION: &str = r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*(us|ms|s|m|h)\s*$";
@@ -41,6 +42,7 @@ pub fn schema() -> Value {
             ("ledger", ledger()),
             ("phases", json!({"type": "array", "minItems": 1, "items": phase()})),
             ("observe", list(observed())),
+            ("profile", profile()),
             ("abort", list(conditions(true))),
             ("expect", list(conditions(false))),
         ],
@@ -297,6 +299,28 @@ fn kind(kind: Kind) -> Value {
 fn observed() -> Value {
     let script = object(&["bpftrace"], &[("bpftrace", json!({"type": "string", "minLength": 1}))]);
     json!({"oneOf": [{"enum": PROBES}, script]})
+}
+
+/// A kind of profile, several, or each with its phases.
+fn profile() -> Value {
+    let kinds: Vec<&str> = ProfileKind::all().map(ProfileKind::name).collect();
+    let phases = json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": string()});
+    let phases = json!({"oneOf": [string(), phases]});
+    let of = |kind: ProfileKind| {
+        let mut values = vec![("phases", phases.clone())];
+        if kind.rate_hz().is_some() {
+            values.push(("rate", text(RATE)));
+        }
+        let mut values = object(&[], &values);
+        values["minProperties"] = json!(1);
+        (kind.name(), json!({"oneOf": [phases["oneOf"][0], phases["oneOf"][1], values]}))
+    };
+    let properties: Vec<(&str, Value)> = ProfileKind::all().map(of).collect();
+    let mut each = object(&[], &properties);
+    each["minProperties"] = json!(1);
+    let all =
+        json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"enum": kinds}});
+    json!({"oneOf": [{"enum": kinds}, all, each]})
 }
 
 /// One item of `steadyState`, `abort` or `expect`.

@@ -17,7 +17,7 @@ use crate::raw::{
     RawLoad, RawMetric, RawPhase, RawQuestion, RawSafety, RawTarget, RawValue,
 };
 use crate::units;
-use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, observe};
+use crate::{ALLOWED, API_VERSION, LABS, LOAD_PROFILES, observe, profile};
 
 /// How long steadiness must last where the file does not say.
 const STEADY_HOLD: Duration = Duration::from_secs(3);
@@ -154,6 +154,8 @@ impl Validator<'_> {
         };
         let has = Has { load: load.is_some(), ledger: raw.ledger.is_some() };
         let phase_names: Vec<String> = phases.iter().map(|p| p.name.clone()).collect();
+        let profiles = profile::profiles(raw.profile, &phase_names);
+        self.problems.extend(profiles.problems);
         Some(Experiment {
             title: raw.metadata.title.unwrap_or_else(|| raw.metadata.name.value.clone()),
             name: raw.metadata.name.value,
@@ -176,6 +178,7 @@ impl Validator<'_> {
             phases,
             observe: observed.probes,
             scripts: observed.scripts,
+            profile: profiles.profiled,
             abort: self.abort(raw.abort, has.load),
             expect: self.expect(raw.expect, &phase_names, has),
         })

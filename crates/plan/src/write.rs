@@ -77,6 +77,7 @@ impl Experiment {
         let scripts = scripts.map(|script| format!("{{bpftrace: {}}}", quote(&script.path)));
         let observe: Vec<String> = self.observe.iter().cloned().chain(scripts).collect();
         writeln!(out, "observe: [{}]", observe.join(", "))?;
+        self.write_profiles(out)?;
         if !self.abort.is_empty() {
             writeln!(out, "abort:")?;
         }
@@ -92,6 +93,21 @@ impl Experiment {
             }
         }
         expectations(out, "expect", &self.expect)
+    }
+
+    fn write_profiles(&self, out: &mut String) -> fmt::Result {
+        if !self.profile.is_empty() {
+            writeln!(out, "profile:")?;
+        }
+        for profiled in &self.profile {
+            let phases: Vec<String> = profiled.phases.iter().map(|phase| quote(phase)).collect();
+            write!(out, "  {}: {{phases: [{}]", profiled.kind.name(), phases.join(", "))?;
+            if let Some(rate_hz) = profiled.rate_hz {
+                write!(out, ", rate: {rate_hz}/s")?;
+            }
+            writeln!(out, "}}")?;
+        }
+        Ok(())
     }
 
     fn write_watch(&self, out: &mut String) -> fmt::Result {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use temblor_event::PhaseRole;
-use temblor_plan::Experiment;
 use temblor_plan::fault::{FAULTS, Peers, Value, fault_spec};
+use temblor_plan::{Experiment, ProfileKind};
 
 const GOOD: &str = r#"apiVersion: temblor.dev/v1
 kind: Experiment
@@ -66,6 +66,27 @@ fn a_bad_file_is_told_where_and_what() {
             &["bad.yaml:14:", "unknown probe \"tpc\"", "known: tcp"],
         ),
         ("observe:", "observ:", &["bad.yaml:14:", "observ"]),
+        ("[tcp]", "[tcp]\nprofile: cpo", &["bad.yaml:15:", "profile \"cpo\"", "known: cpu"]),
+        ("[tcp]", "[tcp]\nprofile: [cpu, cpu]", &["bad.yaml:15:", "\"cpu\" is there twice"]),
+        ("[tcp]", "[tcp]\nprofile: []", &["bad.yaml:15:", "nothing is profiled"]),
+        ("[tcp]", "[tcp]\nprofile: {cpo: [fault]}", &["bad.yaml:15:", "profile \"cpo\""]),
+        (
+            "[tcp]",
+            "[tcp]\nprofile:\n  cpu: [baseline, falt]",
+            &["bad.yaml:16:", "unknown phase \"falt\"", "baseline, fault, recovery"],
+        ),
+        (
+            "[tcp]",
+            "[tcp]\nprofile: {cpu: [fault, fault]}",
+            &["bad.yaml:15:", "\"fault\" is named twice"],
+        ),
+        ("[tcp]", "[tcp]\nprofile: {cpu: []}", &["bad.yaml:15:", "no phase is named"]),
+        ("[tcp]", "[tcp]\nprofile: {cpu: [[fault]]}", &["not the name of a phase"]),
+        ("[tcp]", "[tcp]\nprofile: {cpu: {phase: fault}}", &["no value \"phase\"", "phases, rate"]),
+        ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 99}}", &["no unit", "99/s"]),
+        ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 0.5/s}}", &["out of range", "1/s to 10000/s"]),
+        ("[tcp]", "[tcp]\nprofile: {cpu: {rate: 20000/s}}", &["out of range"]),
+        ("[tcp]", "[tcp]\nprofile: {lock: {rate: 9/s}}", &["does not look by a clock"]),
         (
             "[tcp]",
             "[{bpftrac: a.bt}]",
@@ -151,6 +172,36 @@ fn scripts_stand_among_the_probes_and_keep_their_paths() {
     assert_eq!(scripts, [("slow-writes", "../own/slow writes.bt"), ("x", "/x")]);
     let resolved = experiment.to_yaml();
     assert_eq!(Experiment::parse("resolved", &resolved).unwrap(), experiment, "{resolved}");
+}
+
+/// Short or long, each way of writing it means phases in the order of the run, and a rate.
+#[test]
+fn a_profile_is_of_the_phases_that_are_named_or_of_all() {
+    let all = ["baseline", "fault", "recovery"];
+    for (written, phases, rate_hz) in [
+        ("cpu", &all[..], 99),
+        ("[cpu]", &all[..], 99),
+        ("{cpu: fault}", &all[1..2], 99),
+        ("{cpu: [fault, baseline]}", &all[..2], 99),
+        ("{cpu: {rate: 199/s}}", &all[..], 199),
+        ("{cpu: {phases: [recovery], rate: 49/s}}", &all[2..], 49),
+    ] {
+        let text = GOOD.replacen("[tcp]", &format!("[tcp]\nprofile: {written}"), 1);
+        let experiment = Experiment::parse("good.yaml", &text).unwrap();
+        let [profiled] = &experiment.profile[..] else { panic!("{written}: one kind") };
+        assert_eq!(profiled.kind, ProfileKind::Cpu);
+        assert_eq!(profiled.phases, phases, "{written}");
+        assert_eq!(profiled.rate_hz, Some(rate_hz), "{written}");
+        let resolved = experiment.to_yaml();
+        assert_eq!(Experiment::parse("resolved", &resolved).unwrap(), experiment, "{resolved}");
+        let validator = jsonschema::validator_for(&temblor_plan::schema()).unwrap();
+        for text in [&text, &resolved] {
+            let value = serde_saphyr::from_str::<serde_json::Value>(text).unwrap();
+            let errors: Vec<String> =
+                validator.iter_errors(&value).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?}\n{text}");
+        }
+    }
 }
 
 #[test]
@@ -411,6 +462,10 @@ fn the_schema_says_what_the_parser_says() {
         ("{service: postgres}", "{service: postgres, pid: 5}"),
         ("success:", "sucess:"),
         ("observe: [tcp]", "observe: [tpc]"),
+        ("observe: [tcp]", "profile: cpo"),
+        ("observe: [tcp]", "profile: {cpu: []}"),
+        ("observe: [tcp]", "profile: {cpu: [fault, fault]}"),
+        ("observe: [tcp]", "profile: {cpu: {rate: 99}}"),
     ] {
         let text = GOOD.replacen(old, new, 1);
         assert!(!validator.is_valid(&as_json(&text)), "{new} is accepted");

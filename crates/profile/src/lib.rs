@@ -21,7 +21,9 @@ pub mod firefox;
 pub mod folded;
 mod graph;
 mod heat;
+mod labelled;
 mod measure;
+mod picture;
 pub mod pprof;
 mod profile;
 mod prune;
@@ -37,7 +39,9 @@ pub use self::columns::{Columns, Times};
 pub use self::combine::{difference, merge};
 pub use self::error::Error;
 pub use self::heat::Heat;
+pub use self::labelled::rooted_in;
 pub use self::measure::{label, percentage};
+pub use self::picture::{PictureOptions, picture};
 pub use self::profile::{
     Function, FunctionId, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, Sample, ValueType,

@@ -41,12 +41,52 @@ pub struct SvgOptions {
 ///
 /// Where nothing weighs anything.
 pub fn svg(tree: &Tree, options: &SvgOptions) -> Result<Vec<u8>, Error> {
+    drawn(tree, &options.drawn())
+}
+
+impl SvgOptions {
+    fn drawn(&self) -> Drawn<'_> {
+        let Self { title, subtitle, unit, shape, remedy } = self;
+        Drawn { title, subtitle, unit, shape: *shape, remedy: *remedy, ..Drawn::default() }
+    }
+}
+
+/// Everything that can be said of how it is drawn.
+pub(crate) struct Drawn<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) subtitle: &'a str,
+    pub(crate) unit: &'a str,
+    pub(crate) shape: Shape,
+    pub(crate) remedy: Option<&'static str>,
+    /// None: as wide as the window.
+    pub(crate) width: Option<usize>,
+    pub(crate) font: usize,
+    /// Of the whole: what weighs less is its caller's.
+    pub(crate) share_min: f64,
+}
+
+impl Default for Drawn<'_> {
+    fn default() -> Self {
+        Self {
+            title: "",
+            subtitle: "",
+            unit: "",
+            shape: Shape::default(),
+            remedy: None,
+            width: None,
+            font: 12,
+            share_min: SHARE_MIN,
+        }
+    }
+}
+
+pub(crate) fn drawn(tree: &Tree, options: &Drawn<'_>) -> Result<Vec<u8>, Error> {
     let total = tree.total();
     if total == 0 {
         return Err(Error::Empty { remedy: options.remedy });
     }
     let mut lines: Vec<String> = tree
-        .stacks((total as f64 * SHARE_MIN) as u64)
+        .stacks((total as f64 * options.share_min) as u64)
         .iter()
         .map(|stack| {
             let frames = stack.frames.iter().map(|frame| String::from_utf8_lossy(frame));
@@ -96,15 +136,17 @@ pub fn chart_svg(tree: &CallTree, index: usize, options: &SvgOptions) -> Result<
     }
     // It takes them from the last one on.
     lines.reverse();
-    draw(&lines, options, true)
+    draw(&lines, &options.drawn(), true)
 }
 
-fn draw(lines: &[String], options: &SvgOptions, is_chart: bool) -> Result<Vec<u8>, Error> {
+fn draw(lines: &[String], options: &Drawn<'_>, is_chart: bool) -> Result<Vec<u8>, Error> {
     let mut drawn = Options::default();
-    drawn.title.clone_from(&options.title);
-    drawn.subtitle = Some(options.subtitle.clone()).filter(|subtitle| !subtitle.is_empty());
-    drawn.count_name.clone_from(&options.unit);
-    drawn.min_width = SHARE_MIN * 100.0;
+    options.title.clone_into(&mut drawn.title);
+    drawn.subtitle = Some(options.subtitle.to_owned()).filter(|subtitle| !subtitle.is_empty());
+    options.unit.clone_into(&mut drawn.count_name);
+    drawn.min_width = options.share_min * 100.0;
+    drawn.image_width = options.width;
+    drawn.font_size = options.font;
     drawn.text_truncate_direction = TextTruncateDirection::Right;
     // The same profile is the same picture.
     drawn.hash = true;

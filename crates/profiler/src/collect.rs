@@ -13,7 +13,8 @@ use temblor_profile::{Profile, ValueType};
 use crate::collecting::Collecting;
 use crate::error::Error;
 use crate::heap::Allocations;
-use crate::naming::name;
+use crate::naming::{Found, name};
+use crate::parts::{Counted, KNOWN_AFTER_NS, Part, Parts, Stretch};
 use crate::settings::{Settings, Wanted};
 use crate::stacks::Weight;
 use crate::threads;
@@ -62,13 +63,52 @@ pub struct Collected {
 pub fn collect(
     targets: &[Target],
     settings: &Settings,
-    mut enough: impl FnMut() -> bool,
+    enough: impl FnMut() -> bool,
 ) -> Result<Collected, Error> {
+    let whole = |_| Stretch { part: Some(0), until_ns: u64::MAX };
+    let parts = Parts { count: 1, of: &whole };
+    let Parted { mut parts, account } = collect_parts(targets, settings, parts, enough)?;
+    let Settings { wanted, everybody, .. } = *settings;
+    let took = account.took;
+    if let Some(Part { mut profile, .. }) = parts.pop().flatten() {
+        if wanted != Wanted::Threads {
+            profile.duration_ns = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+        }
+        return Ok(Collected { profile, account });
+    }
+    let alive = everybody || targets.iter().any(|target| !target.processes_now().is_empty());
+    let why = match (account.lost, alive) {
+        (0, true) => wanted.remedy(),
+        (0, false) => "its processes have ended",
+        _ => "there was no room for those that there were; ask for less",
+    };
+    Err(Error::NoSamples { took, why })
+}
+
+/// Profiles that were collected together, and how they came to be.
+#[derive(Debug)]
+pub struct Parted {
+    /// None: nothing was seen then.
+    pub parts: Vec<Option<Part>>,
+    /// Of all of them together.
+    pub account: Account,
+}
+
+/// The same with one sampler for several profiles. Of threads, which are looked at once, that is one.
+///
+/// # Errors
+/// The sampler could not be attached or read.
+pub fn collect_parts(
+    targets: &[Target],
+    settings: &Settings,
+    parts: Parts<'_>,
+    mut enough: impl FnMut() -> bool,
+) -> Result<Parted, Error> {
     let mut roster = Roster::of(targets)?;
     let Settings { wanted, everybody, .. } = *settings;
     let what = settings.what();
     let mut sampler = Sampler::load(&roster, &samplers::Settings { what, everybody })?;
-    let mut collecting = Collecting::new();
+    let mut collecting = Collecting::new(parts.count);
     if sampler.numbers_are_the_kernels() {
         for pid in present(targets, everybody)? {
             collecting.spaces.look(&mut sampler, pid, pid, clock::now_ns())?;
@@ -77,6 +117,7 @@ pub fn collect(
     let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let asked_ns = clock::now_ns();
     let mut taking = Taking::new(settings, asked_ns);
+    let mut not_followed = 0;
     let took_ns = if wanted == Wanted::Threads {
         look_at_threads(&mut sampler, &mut taking, &mut collecting)?;
         clock::now_ns() - asked_ns
@@ -86,6 +127,8 @@ pub fn collect(
         taking.watch(targets, &mut sampler, &mut collecting)?;
         while !enough() {
             taking.take(&mut sampler, TAKE_EVERY, &mut collecting)?;
+            let known_ns = clock::now_ns().saturating_sub(KNOWN_AFTER_NS);
+            collecting.cutting.count(&parts, known_ns);
             if clock::now_ns() - swept_ns > SWEEP_EVERY_NS {
                 collecting.spaces.sweep(&mut sampler)?;
                 taking.watch(targets, &mut sampler, &mut collecting)?;
@@ -94,51 +137,47 @@ pub fn collect(
         }
         let ended_ns = sampler.stop()?;
         taking.take(&mut sampler, Duration::ZERO, &mut collecting)?;
-        taking.end(ended_ns, &mut collecting);
+        not_followed = taking.end(ended_ns, &mut collecting);
         ended_ns - began_ns
     };
     let took = Duration::from_nanos(took_ns);
     collecting.spaces.read_perf_maps(&collecting.made_code);
     let cost = sampler.cost()?;
-    let lost = sampler.lost()? + collecting.stacks.not_kept + taking.waits.without_stack;
     let waits =
         matches!(wanted, Wanted::OffCpu | Wanted::Lock).then(|| sampler.waits()).transpose()?;
+    collecting.cutting.count(&parts, u64::MAX);
     if let Some(waits) = waits {
-        collecting.stacks.fit(waits.sum_ns);
+        collecting.cutting.fit(waits.sum_ns);
     }
+    let counted = collecting.cutting.finish();
+    let not_kept: u64 = counted.iter().map(|part| part.stacks.not_kept).sum();
+    let lost = sampler.lost()? + not_kept + taking.waits.without_stack + not_followed;
     roster.account(&mut |_| ())?;
     drop(sampler);
-    if collecting.samples == 0 {
-        let alive = everybody || targets.iter().any(|target| !target.processes_now().is_empty());
-        let why = match (lost, alive) {
-            (0, true) => wanted.remedy(),
-            (0, false) => "its processes have ended",
-            _ => "there was no room for those that there were; ask for less",
-        };
-        return Err(Error::NoSamples { took, why });
-    }
     let naming_ns = clock::now_ns();
-    let mut profile = name(&collecting.stacks, &collecting.spaces, targets, wanted);
-    profile.time_ns = i64::try_from(time_ns).unwrap_or(0);
-    if wanted != Wanted::Threads {
-        profile.duration_ns = i64::try_from(took.as_nanos()).unwrap_or(i64::MAX);
+    let found = Found::of(counted.iter().map(|part| &part.stacks), &collecting.spaces);
+    let mut samples = 0;
+    let mut ends: BTreeMap<End, u64> = BTreeMap::new();
+    let mut named = Vec::with_capacity(counted.len());
+    for part in counted {
+        samples += part.samples;
+        for (end, times) in &part.ends {
+            *ends.entry(*end).or_default() += times;
+        }
+        named.push((part.samples > 0).then(|| {
+            let Counted { stacks, samples, ends } = part;
+            let mut profile = name(&stacks, &found, &collecting.spaces, targets, wanted);
+            profile.time_ns = i64::try_from(time_ns).unwrap_or(0);
+            if let Some(period_ns) = period_ns(wanted) {
+                profile.period = period_ns.cast_signed();
+                profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
+            }
+            Part { profile, samples, ends }
+        }));
     }
-    if let Some(period_ns) = period_ns(wanted) {
-        profile.period = period_ns.cast_signed();
-        profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
-    }
-    Ok(Collected {
-        profile,
-        account: Account {
-            samples: collecting.samples,
-            lost,
-            ends: collecting.ends,
-            waits,
-            took,
-            cost,
-            naming: Duration::from_nanos(clock::now_ns() - naming_ns),
-        },
-    })
+    let naming = Duration::from_nanos(clock::now_ns() - naming_ns);
+    let account = Account { samples, lost, ends, waits, took, cost, naming };
+    Ok(Parted { parts: named, account })
 }
 
 /// What one sample of processor time stands for.
@@ -217,10 +256,10 @@ impl Taking {
         }
     }
 
-    fn end(&mut self, now_ns: u64, collecting: &mut Collecting) {
-        if let Some(allocations) = self.allocations.take() {
-            allocations.end(now_ns, collecting);
-        }
+    /// Returns how many there was no room for.
+    fn end(&mut self, now_ns: u64, collecting: &mut Collecting) -> u64 {
+        let allocations = self.allocations.take();
+        allocations.map_or(0, |allocations| allocations.end(now_ns, collecting))
     }
 
     fn take(
@@ -254,11 +293,12 @@ impl Taking {
     ) -> Result<(), Error> {
         let Record::Stack(stack) = record else { return Ok(()) };
         debug_assert_eq!(stack.kind, Kind::OnCpu, "nothing else was asked for");
+        let t_ns = stack.t_ns;
         let time_ns = self.timeline_ns.map(|began_ns| stack.t_ns.saturating_sub(began_ns));
         let mut seen = collecting.locate(sampler, stack)?;
         seen.circumstances.time_ns = time_ns;
         let amount = period_ns(self.wanted).unwrap_or(0);
-        collecting.keep(seen, Weight::seen(1, amount));
+        collecting.keep(t_ns..t_ns, seen, Weight::seen(1, amount));
         Ok(())
     }
 }

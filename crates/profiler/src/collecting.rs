@@ -1,22 +1,22 @@
 //! What is known while it is collected: the processes, and the stacks so far.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::ops::Range;
 
 use temblor_event::clock;
 use temblor_probes::stacks::{End, Sampler, Stack};
 use temblor_symbols::Place;
 
 use crate::error::Error;
+use crate::parts::Cutting;
 use crate::spaces::Spaces;
-use crate::stacks::{Seen, Stacks, Weight};
+use crate::stacks::{Names, Seen, Weight};
 
 #[derive(Debug)]
 pub(crate) struct Collecting {
     pub(crate) spaces: Spaces,
-    pub(crate) stacks: Stacks,
-    pub(crate) ends: BTreeMap<End, u64>,
-    /// Stacks that were kept.
-    pub(crate) samples: u64,
+    pub(crate) names: Names,
+    pub(crate) cutting: Cutting,
     /// Processes that have code which they made.
     pub(crate) made_code: HashSet<u32>,
     /// Processes that came and were looked at.
@@ -24,12 +24,11 @@ pub(crate) struct Collecting {
 }
 
 impl Collecting {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(parts: usize) -> Self {
         Self {
             spaces: Spaces::new(),
-            stacks: Stacks::default(),
-            ends: BTreeMap::new(),
-            samples: 0,
+            names: Names::default(),
+            cutting: Cutting::new(parts),
             made_code: HashSet::new(),
             looked: 0,
         }
@@ -53,22 +52,16 @@ impl Collecting {
             // Once at its beginning: it may end before we do.
             self.spaces.read_perf_maps(&HashSet::from([process]));
         }
-        Ok(self.stacks.seen(stack, self.spaces.of(known_as)))
+        Ok(self.names.seen(stack, self.spaces.of(known_as)))
     }
 
     /// Begins anew with the stacks; what is known of the processes stays.
     pub(crate) fn forget_stacks(&mut self) {
-        self.stacks = Stacks::default();
-        self.ends.clear();
-        self.samples = 0;
+        self.cutting.forget();
     }
 
-    /// Keeps what was seen, if there is room.
-    pub(crate) fn keep(&mut self, seen: Seen, weight: Weight) {
-        let end = seen.frames.end;
-        if self.stacks.add(seen, weight) {
-            self.samples += 1;
-            *self.ends.entry(end).or_default() += 1;
-        }
+    /// Keeps what was seen from a moment to another, if there is room.
+    pub(crate) fn keep(&mut self, when: Range<u64>, seen: Seen, weight: Weight) {
+        self.cutting.push(when, seen, weight);
     }
 }

@@ -19,13 +19,15 @@ mod collecting;
 mod error;
 mod heap;
 mod naming;
+mod parts;
 mod settings;
 mod spaces;
 mod stacks;
 mod threads;
 mod waits;
 
-pub use collect::{Account, Collected, collect};
+pub use collect::{Account, Collected, Parted, collect, collect_parts};
 pub use error::Error;
+pub use parts::{Part, Parts, Stretch};
 pub use settings::{Settings, Wanted};
 pub use temblor_probes::stacks::{End, Waits};

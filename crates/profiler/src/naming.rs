@@ -25,16 +25,23 @@ const OURS: [&str; 4] = ["bpf_prog_", "bpf_trace_run", "__traceiter_", "__bpf_tr
 /// And these say no more than that it left it.
 const LEAVING: [&str; 2] = ["__schedule", "schedule"];
 
-/// The profile of what was seen, named.
+/// The names of the places that were seen.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    of_files: HashMap<(FileId, u64), Symbols>,
+    of_kernel: HashMap<u64, Symbols>,
+}
+
+/// The profile of what was seen, by the names that were found.
 pub(crate) fn name(
     stacks: &Stacks,
+    found: &Found,
     spaces: &Spaces,
     targets: &[Target],
     wanted: Wanted,
 ) -> Profile {
     let types = wanted.types();
-    let mut naming = Naming::new(spaces, types);
-    naming.look_up(stacks);
+    let mut naming = Naming::new(found, spaces, types);
     // The same stacks are the same profile, in whatever order they are kept.
     let mut ordered: Vec<(&Seen, &Weight)> = stacks.weights.iter().collect();
     ordered.sort_unstable_by(|(left, left_weight), (right, right_weight)| {
@@ -71,32 +78,12 @@ fn figure(key: &str, value: u64, unit: &str) -> Label {
     Label { key: key.to_owned(), value: LabelValue::Figure(value, unit.to_owned()) }
 }
 
-struct Naming<'of> {
-    spaces: &'of Spaces,
-    builder: Builder,
-    of_files: HashMap<(FileId, u64), Symbols>,
-    of_kernel: HashMap<u64, Symbols>,
-    mappings: HashMap<FileId, MappingId>,
-    kernel: Option<MappingId>,
-}
-
-impl<'of> Naming<'of> {
-    fn new(spaces: &'of Spaces, types: Vec<ValueType>) -> Self {
-        Self {
-            spaces,
-            builder: Builder::new(types),
-            of_files: HashMap::new(),
-            of_kernel: HashMap::new(),
-            mappings: HashMap::new(),
-            kernel: None,
-        }
-    }
-
-    /// All places of a file at once: that is cheapest.
-    fn look_up(&mut self, stacks: &Stacks) {
+impl Found {
+    /// All places of a file at once, of whichever profile they are: that is cheapest.
+    pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Stacks>, spaces: &Spaces) -> Self {
         let mut of_files: BTreeMap<FileId, BTreeSet<u64>> = BTreeMap::new();
         let mut of_kernel = BTreeSet::new();
-        for frames in stacks.weights.keys().flat_map(all_frames) {
+        for frames in all.flat_map(|stacks| stacks.weights.keys()).flat_map(all_frames) {
             of_kernel.extend(frames.kernel.iter().copied());
             for frame in &frames.user {
                 if let Some(Place::File { file, offset }) = frame.place {
@@ -104,16 +91,32 @@ impl<'of> Naming<'of> {
                 }
             }
         }
+        let mut found = Self::default();
         let mut symbolizer = Symbolizer::default();
         for (file, offsets) in of_files {
             let offsets: Vec<u64> = offsets.into_iter().collect();
-            let symbols = symbolizer.file(&self.spaces.files, file, &offsets);
+            let symbols = symbolizer.file(&spaces.files, file, &offsets);
             let places = offsets.into_iter().map(|offset| (file, offset));
-            self.of_files.extend(places.zip(symbols));
+            found.of_files.extend(places.zip(symbols));
         }
         let addresses: Vec<u64> = of_kernel.into_iter().collect();
         let symbols = symbolizer.kernel(&addresses);
-        self.of_kernel = addresses.into_iter().zip(symbols).collect();
+        found.of_kernel = addresses.into_iter().zip(symbols).collect();
+        found
+    }
+}
+
+struct Naming<'of> {
+    spaces: &'of Spaces,
+    found: &'of Found,
+    builder: Builder,
+    mappings: HashMap<FileId, MappingId>,
+    kernel: Option<MappingId>,
+}
+
+impl<'of> Naming<'of> {
+    fn new(found: &'of Found, spaces: &'of Spaces, types: Vec<ValueType>) -> Self {
+        Self { spaces, found, builder: Builder::new(types), mappings: HashMap::new(), kernel: None }
     }
 
     fn add(&mut self, seen: &Seen, weight: Weight, targets: &[Target]) {
@@ -168,7 +171,7 @@ impl<'of> Naming<'of> {
 
     /// The function of the kernel's that an address is in, whatever was inlined into it.
     fn outermost(&self, address: u64) -> Option<&str> {
-        let symbols = self.of_kernel.get(&address)?;
+        let symbols = self.found.of_kernel.get(&address)?;
         symbols.frames.last().map(|frame| &*frame.name)
     }
 
@@ -208,7 +211,7 @@ impl<'of> Naming<'of> {
                 ..Mapping::default()
             })
         });
-        let symbols = self.of_kernel.get(&address).cloned();
+        let symbols = self.found.of_kernel.get(&address).cloned();
         let lines = self.lines(symbols.as_ref(), || format!("[kernel+{address:#x}]"));
         self.builder.location(Location { mapping: Some(mapping), address, lines, is_folded: false })
     }
@@ -217,7 +220,7 @@ impl<'of> Naming<'of> {
         match frame.place {
             Some(Place::File { file, offset }) => {
                 let mapping = self.mapping(file);
-                let symbols = self.of_files.get(&(file, offset)).cloned();
+                let symbols = self.found.of_files.get(&(file, offset)).cloned();
                 let spaces = self.spaces;
                 let lines = self.lines(symbols.as_ref(), || unnamed(spaces, file, offset));
                 // As tools that read profiles expect it of a file that lies where it wants to.
@@ -254,7 +257,7 @@ impl<'of> Naming<'of> {
         let build_id = held.and_then(|held| held.build_id()).map(ToString::to_string);
         // Whoever reads the profile need not look for more where everything was found.
         let is_named = |symbols: &Symbols| !symbols.frames.is_empty();
-        let mut of_file = self.of_files.iter().filter(|((of, _), _)| *of == file);
+        let mut of_file = self.found.of_files.iter().filter(|((of, _), _)| *of == file);
         let has =
             if of_file.all(|(_, symbols)| is_named(symbols)) { KNOWN } else { Known::default() };
         let mapping = self.builder.mapping(Mapping {

@@ -88,6 +88,17 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count.saturating_add(other.count),
+            amount: self.amount.saturating_add(other.amount),
+            estimated: self.estimated.saturating_add(other.estimated),
+            live_count: self.live_count.saturating_add(other.live_count),
+            live_amount: self.live_amount.saturating_add(other.live_amount),
+        }
+    }
+
     /// Of what was seen itself.
     pub(crate) fn seen(count: u64, amount: u64) -> Self {
         Self { count, amount, ..Self::default() }
@@ -102,19 +113,21 @@ pub(crate) struct Stacks {
     pub(crate) not_kept: u64,
     /// Of all different stacks.
     frames: usize,
-    /// Few threads have names of their own.
-    names: HashMap<String, Arc<str>>,
 }
 
-impl Stacks {
+/// The threads' names. Few have names of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Names(HashMap<String, Arc<str>>);
+
+impl Names {
     /// A thread's name, once for all threads that have it.
     pub(crate) fn name(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
+        if let Some(known) = self.0.get(name) {
             return Arc::clone(known);
         }
         let shared: Arc<str> = name.into();
-        if self.names.len() < DIFFERENT_MAX {
-            self.names.insert(name.to_owned(), Arc::clone(&shared));
+        if self.0.len() < DIFFERENT_MAX {
+            self.0.insert(name.to_owned(), Arc::clone(&shared));
         }
         shared
     }
@@ -138,7 +151,9 @@ impl Stacks {
             circumstances: Circumstances::default(),
         }
     }
+}
 
+impl Stacks {
     /// Adds what a stack weighs, unless there are too many. Whether it did.
     pub(crate) fn add(&mut self, seen: Seen, weight: Weight) -> bool {
         if let Some(sum) = self.weights.get_mut(&seen) {
@@ -160,12 +175,17 @@ impl Stacks {
         true
     }
 
+    /// What all stacks weigh together.
+    pub(crate) fn sum(&self) -> Weight {
+        self.weights.values().fold(Weight::default(), |sum, weight| sum.and(*weight))
+    }
+
     /// Has all amounts together be what was counted: what is estimated is made to fit, which leaves the
-    /// shares of the stacks among each other as they are.
-    pub(crate) fn fit(&mut self, counted: u64) {
-        let seen: u64 = self.weights.values().map(|weight| weight.amount).sum();
-        let estimated: u64 = self.weights.values().map(|weight| weight.estimated).sum();
-        let left = u128::from(counted.saturating_sub(seen));
+    /// shares of the stacks among each other as they are. `all` is what these stacks weigh, and whatever
+    /// else was counted with them.
+    pub(crate) fn fit(&mut self, counted: u64, all: Weight) {
+        let estimated = all.estimated;
+        let left = u128::from(counted.saturating_sub(all.amount));
         for weight in self.weights.values_mut() {
             let share = u128::from(weight.estimated) * left / u128::from(estimated.max(1));
             weight.amount = weight.amount.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
@@ -194,13 +214,13 @@ mod tests {
         stacks.add(seen("long"), Weight::seen(1, 600));
         stacks.add(seen("often"), estimated(30, 300));
         stacks.add(seen("seldom"), estimated(10, 100));
-        stacks.fit(1000);
+        stacks.fit(1000, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 300);
-        stacks.fit(1000);
+        stacks.fit(1000, stacks.sum());
         assert_eq!(stacks.weights[&seen("seldom")].amount, 100);
         stacks.add(seen("often"), estimated(1, 7));
-        stacks.fit(1200);
+        stacks.fit(1200, stacks.sum());
         assert_eq!(stacks.weights[&seen("often")].amount, 500);
     }
 
@@ -209,7 +229,7 @@ mod tests {
         let mut stacks = Stacks::default();
         stacks.add(seen("long"), Weight::seen(1, 600));
         stacks.add(seen("often"), estimated(30, 300));
-        stacks.fit(500);
+        stacks.fit(500, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 0);
     }

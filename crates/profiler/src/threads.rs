@@ -14,9 +14,10 @@ pub(crate) fn take(
 ) -> Result<(), Error> {
     let Record::Stack(stack) = record else { return Ok(()) };
     let Kind::Thread { state } = stack.kind else { return Ok(()) };
+    let t_ns = stack.t_ns;
     let mut seen = into.locate(sampler, stack)?;
     seen.circumstances.state = Some(state_of(state, seen.frames.end));
-    into.keep(seen, Weight::seen(1, 1));
+    into.keep(t_ns..t_ns, seen, Weight::seen(1, 1));
     Ok(())
 }
 

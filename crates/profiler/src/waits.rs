@@ -83,12 +83,15 @@ impl WaitsUnderWay {
         if self.wakers && (waited.waker.is_some() || waker.is_some()) {
             // Nobody has a number where nobody was on the processor.
             let (pid, name) = waited.waker.as_ref().map_or((0, "idle"), |(pid, name)| (*pid, name));
-            let thread = into.stacks.name(name);
+            let thread = into.names.name(name);
             seen.circumstances.waker = Some(Waker { pid, thread, frames: waker });
         }
         let count = u64::from(waited.weight);
         let amount = waited.lasted_ns.saturating_mul(count);
+        // What the looking itself took is no part of it.
+        let ended_ns = waited.since_ns.saturating_add(waited.lasted_ns);
         into.keep(
+            waited.since_ns..ended_ns,
             seen,
             match waited.is_long {
                 true => Weight::seen(count, amount),

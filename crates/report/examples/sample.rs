@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         experiment: Some(sample::EXPERIMENT),
         notices: Vec::new(),
         scripts: sample::outputs(),
+        profiles: sample::files(),
     };
     let cascade = std::env::args().nth(2).is_some_and(|which| which == "cascade");
     let judged = if cascade { sample::cascade() } else { sample::judged() };

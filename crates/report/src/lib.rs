@@ -1,7 +1,8 @@
 //! A run directory as HTML, Markdown, JSON and JUnit.
 //!
 //! [`render`] is a pure function: the same run gives the same bytes, on another machine, years
-//! later. This crate adds no figure of its own; what the judge did not find is "not observed".
+//! later. This crate adds no figure of its own but what profiles say when they are held against each
+//! other; what the judge did not find is "not observed".
 
 mod content;
 mod document;
@@ -11,12 +12,15 @@ mod junit;
 mod markdown;
 mod number;
 mod plot;
+mod profiles;
 
 use std::error::Error as _;
 use std::path::Path;
 
 use temblor_judge::{Judged, RunResult, judge};
 use temblor_runs::{EXPERIMENT_FILE, Reader, RunDir, RunError};
+
+pub use profiles::ProfileFile;
 
 /// The names of the files in a run directory that [`write()`] writes.
 pub const FILES: [&str; 4] = ["result.json", "report.html", "report.md", "junit.xml"];
@@ -43,6 +47,8 @@ pub struct Beside<'a> {
     pub notices: Vec<String>,
     /// What the user's own scripts printed.
     pub scripts: Vec<ScriptOutput>,
+    /// The phases' profiles.
+    pub profiles: Vec<ProfileFile>,
 }
 
 /// What a bpftrace script printed.
@@ -137,7 +143,7 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
             beside.notices.push(format!("{EXPERIMENT_FILE} is not shown: {why}."));
         }
     }
-    let judged = judge(&recorded.events)?;
+    let mut judged = judge(&recorded.events)?;
     for script in &judged.result.scripts {
         let printed = dir.read_file(&script.output, OUTPUT_BYTES_MAX);
         let why =
@@ -145,6 +151,8 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
         let printed = printed.map_err(why);
         beside.scripts.push(ScriptOutput { script: script.name.clone(), printed });
     }
+    beside.profiles = profiles::read(&dir, &judged.result);
+    profiles::compare(&mut judged.result, &beside.profiles);
     let rendered = render(&judged, &beside)?;
     let texts = [&rendered.json, &rendered.html, &rendered.markdown, &rendered.junit];
     for (name, text) in FILES.iter().zip(texts) {
@@ -153,7 +161,8 @@ pub fn write(run_dir: &Path) -> Result<RunResult, ReportError> {
     Ok(judged.result)
 }
 
-/// Reads a run directory and judges it; nothing is written.
+/// Reads a run directory and judges it; nothing is written. What only the profiles themselves tell is
+/// not in it.
 ///
 /// # Errors
 /// The directory is no run, or cannot be read.

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use temblor_event::{
     Effect, Event, FaultInjected, FaultReverted, HostFacts, PhaseMark, PhasePlan, PhaseRole,
-    RunEnded, RunStarted, SCHEMA,
+    ProfileKept, ProfileStarted, RunEnded, RunStarted, SCHEMA,
 };
 use temblor_judge::{RunResult, Verdict};
+use temblor_profile::{Builder, Label, LabelValue, Profile, ValueType};
 use temblor_report::{FILES, ReportError, write};
 use temblor_runs::Writer;
 
@@ -145,6 +146,121 @@ fn a_run_that_was_killed_has_a_report_that_says_so() {
         assert!(text.contains("experiment.yaml is not shown: No such file"));
     }
     assert!(junit.contains("type=\"aborted\""));
+}
+
+/// A profile of a target that spends so many samples in each of these functions.
+fn profile(leaves: &[(&str, &str, i64)]) -> Profile {
+    const PERIOD_NS: i64 = 1_000_000_000 / 99;
+    let types = vec![ValueType::new("samples", "count"), ValueType::new("cpu", "nanoseconds")];
+    let mut builder = Builder::new(types);
+    let root = builder.named("main");
+    for (target, leaf, samples) in leaves {
+        let value = LabelValue::Text((*target).to_owned());
+        let leaf = builder.named(leaf);
+        let labels = vec![Label { key: "service".to_owned(), value }];
+        builder.sample(vec![leaf, root], &[*samples, samples * PERIOD_NS], labels);
+    }
+    let mut profile = builder.finish();
+    profile.default_type = "cpu".to_owned();
+    profile.period = PERIOD_NS;
+    profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
+    profile
+}
+
+/// Records the run with these profiles of baseline and fault, which last 2 s and 3 s.
+fn record_profiled(dir: &Path, profiles: [Profile; 2]) {
+    let mut all = events();
+    let (t_ns, kind) = (all[1].t_ns, "cpu".to_owned());
+    all.push(Event {
+        t_ns,
+        body: ProfileStarted {
+            kind: kind.clone(),
+            probe: "profile cpu".to_owned(),
+            phases: vec!["baseline".to_owned(), "fault".to_owned()],
+            rate_hz: Some(99),
+            hooks: Vec::new(),
+            attach_ns: 1,
+        }
+        .into(),
+    });
+    let writer = Writer::create_at(dir, "kind: Experiment\n").unwrap();
+    for ((phase, seconds), mut profile) in [("baseline", 2), ("fault", 3)].into_iter().zip(profiles)
+    {
+        let samples: i64 = profile.samples.iter().map(|sample| sample.values[0]).sum();
+        profile.duration_ns = seconds * 1_000_000_000;
+        let bytes = temblor_profile::pprof::write(&profile);
+        let kept = ProfileKept {
+            kind: kind.clone(),
+            phase: phase.to_owned(),
+            file: writer.dir().write_profile(&kind, phase, &bytes).unwrap(),
+            samples: samples.cast_unsigned(),
+            samples_to_root: samples.cast_unsigned(),
+            lasted_ns: profile.duration_ns.cast_unsigned(),
+        };
+        all.push(Event { t_ns, body: kept.into() });
+    }
+    for event in &all {
+        writer.append(event).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn what_changed_is_told_target_by_target_and_noise_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("run");
+    // The same in a second of each phase, but for what the API does anew; one target is hardly seen.
+    let (orders, query) = (("api", "orders", 400), ("db", "exec_query", 300));
+    let base = profile(&[orders, query, ("cache", "get", 7)]);
+    let new = profile(&[
+        ("api", "orders", 600),
+        ("api", "futex_wait", 500),
+        ("db", "exec_query", 460),
+        ("cache", "get", 9),
+    ]);
+    record_profiled(&dir, [base, new]);
+    let result = write(&dir).unwrap();
+    let [cpu] = &result.profiles[..] else { panic!("{:?}", result.profiles) };
+    let [comparison] = &cpu.comparisons[..] else { panic!("{:?}", cpu.comparisons) };
+    assert_eq!((&*comparison.base, &*comparison.new), ("baseline", "fault"));
+    let (changes, notes) = (comparison.changes.join("\n"), comparison.notes.join("\n"));
+    assert!(
+        changes.contains("api: everything together: 3.70s a second instead of 2.02s"),
+        "{changes}"
+    );
+    assert!(changes.contains("api: futex_wait: 1.68s a second instead of 0"), "{changes}");
+    assert!(!changes.contains("db:") && !changes.contains("cache:"), "{changes}");
+    assert!(!changes.contains("api: orders"), "as much a second as before: {changes}");
+    for note in [
+        "db: no change that can be told from chance (300 samples in baseline, 460 in fault).",
+        "cache: too few samples to say anything (7 samples in baseline, 9 in fault)",
+        "Figures are from 707 samples in 2.0 s of baseline and 1,569 samples in 3.0 s of fault",
+    ] {
+        assert!(notes.contains(note), "{note}: {notes}");
+    }
+    let [json, html, markdown, _] = read(&dir);
+    assert_eq!(serde_json::from_str::<RunResult>(&json).unwrap(), result);
+    for text in [&html, &markdown] {
+        assert!(text.replace('\\', "").contains("api: futex_wait: 1.68s a second instead of 0"));
+    }
+    assert!(html.contains("futex_wait ("), "it is drawn");
+}
+
+#[test]
+fn a_profile_that_is_gone_or_damaged_is_told_of() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("run");
+    let one = || profile(&[("api", "orders", 400)]);
+    record_profiled(&dir, [one(), one()]);
+    fs::write(dir.join("profiles/cpu-baseline.pb.gz"), "no profile").unwrap();
+    fs::remove_file(dir.join("profiles/cpu-fault.pb.gz")).unwrap();
+    let result = write(&dir).unwrap();
+    let comparison = &result.profiles[0].comparisons[0];
+    assert_eq!((&comparison.changes[..], comparison.notes.len()), (&[][..], 1));
+    assert!(comparison.notes[0].contains("could not be read"), "{comparison:?}");
+    let markdown = &read(&dir)[2];
+    assert!(markdown.contains("profiles/cpu-baseline.pb.gz is not shown: "), "{markdown}");
+    assert!(markdown.contains("profiles/cpu-fault.pb.gz is not shown: No such file"), "{markdown}");
 }
 
 #[test]

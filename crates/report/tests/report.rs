@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use quick_xml::events::Event as Xml;
 use serde_json::Value;
 use temblor_judge::{Judged, Series, Verdict};
-use temblor_report::{Beside, Rendered, ScriptOutput, render};
+use temblor_report::{Beside, ProfileFile, Rendered, ScriptOutput, render};
 
 use walk::{Step, leaves, replaced};
 
@@ -22,6 +22,7 @@ fn rendered(judged: &Judged) -> Rendered {
         experiment: Some(sample::EXPERIMENT),
         notices: Vec::new(),
         scripts: sample::outputs(),
+        profiles: sample::files(),
     };
     render(judged, &beside).unwrap()
 }
@@ -207,8 +208,9 @@ fn html_holds_the_figures_and_their_plots() {
     ] {
         assert!(texts.iter().any(|t| t == expected), "{expected:?} is not in the report");
     }
-    // Latency, orders, backlog, retransmissions, back-off, checks, edges: each wide and narrow.
-    assert_eq!(elements(&html).iter().filter(|e| e.name == "svg").count(), 14);
+    // Latency, orders, backlog, retransmissions, back-off, checks, edges, and of profiles one of each
+    // phase and a difference: each wide and narrow, those of profiles with a drawing within.
+    assert_eq!(elements(&html).iter().filter(|e| e.name == "svg").count(), 14 + 3 * 2 * 2);
 }
 
 #[test]
@@ -246,6 +248,59 @@ fn a_script_whose_output_is_gone_is_still_told_of() {
     assert!(rendered.markdown.contains("bpftrace-forks.txt is not shown: it is gone."));
 }
 
+/// A profile whose every name is this text.
+fn evil_profile(text: &str) -> temblor_profile::Profile {
+    let mut profile = sample::files().remove(0).profile.unwrap();
+    for function in &mut profile.functions {
+        function.name = text.to_owned();
+    }
+    for label in profile.samples.iter_mut().flat_map(|sample| &mut sample.labels) {
+        label.value = temblor_profile::LabelValue::Text(text.to_owned());
+    }
+    profile
+}
+
+#[test]
+fn profiles_are_drawn_and_what_changed_stands_first() {
+    let Rendered { html, markdown, .. } = rendered(&sample::judged());
+    let texts = texts(&html);
+    for there in [
+        "What changed from baseline to fault (cpu)",
+        "trading-api: tcp_retransmit_timer: 9.1ms a second instead of 0",
+        "There is no cpu profile of recovery: no samples in 17.8 s",
+        "postgres: too few samples to say anything",
+        "profiles/cpu-baseline.pb.gz",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(there)), "{there}");
+        assert!(markdown.replace('\\', "").contains(there), "{there}: {markdown}");
+    }
+    // What took 400 of 900 samples, each of 10.1 ms, and was not there before.
+    let frame = "tcp_retransmit_timer (4,040 ms, 44.44%; +44.44%)";
+    assert!(html.contains(frame), "{html}");
+    // The baseline's 700 samples of orders, as if it had lasted as long as the fault.
+    assert!(html.contains("orders (5,051 ms, 55.56%; -61.24%)"), "{html}");
+    let (changed, drawn) = (html.find("What changed from"), html.find("cpu: fault, red where"));
+    assert!(changed.is_some() && changed < drawn, "{changed:?} {drawn:?}");
+}
+
+#[test]
+fn a_profile_that_cannot_be_read_is_still_told_of() {
+    let beside = Beside {
+        profiles: vec![ProfileFile {
+            file: "profiles/cpu-fault.pb.gz".to_owned(),
+            profile: Err("it is gone".to_owned()),
+        }],
+        ..Beside::default()
+    };
+    let rendered = render(&sample::judged(), &beside).unwrap();
+    let html = texts(&rendered.html).join("\n");
+    for text in [&html, &rendered.markdown] {
+        assert!(text.contains("profiles/cpu-fault.pb.gz is not shown: it is gone."));
+        assert!(text.contains("profiles/cpu-baseline.pb.gz is not shown."));
+        assert!(text.contains("The profiles are not there to be drawn."));
+    }
+}
+
 #[test]
 fn a_cascade_shows_its_faults_its_doses_and_its_services() {
     let rendered = rendered(&sample::cascade());
@@ -268,8 +323,8 @@ fn a_cascade_shows_its_faults_its_doses_and_its_services() {
     ] {
         assert!(texts.iter().any(|t| t == expected), "{expected:?} is not in the report");
     }
-    // As the sample, with faults, levels and services; and the map of edges, wide and narrow.
-    assert_eq!(elements(&rendered.html).iter().filter(|e| e.name == "svg").count(), 20);
+    // As the sample, with faults, levels and services; the map of edges, wide and narrow; profiles.
+    assert_eq!(elements(&rendered.html).iter().filter(|e| e.name == "svg").count(), 20 + 3 * 2 * 2);
     expect_file(Path::new("tests/golden/cascade.md"), &rendered.markdown);
     elements(&rendered.junit);
 }
@@ -304,7 +359,13 @@ fn every_leaf_is_shown(result: &temblor_judge::RunResult, at_least: u32) {
     let result = walk::pruned(&serde_json::to_value(result).unwrap());
     let render = |value: &Value| {
         let result = serde_json::from_value(value.clone()).unwrap();
-        rendered(&Judged { result, series: Series::default() })
+        // Nor is a flamegraph drawn for each: what they show is no leaf of the result.
+        let beside = Beside {
+            experiment: Some(sample::EXPERIMENT),
+            scripts: sample::outputs(),
+            ..Beside::default()
+        };
+        render(&Judged { result, series: Series::default() }, &beside).unwrap()
     };
     let before = render(&result);
     let mut changed = 0;
@@ -424,6 +485,8 @@ fn nothing_in_a_run_is_markup() {
             script: EVIL.to_owned(),
             printed: Ok(format!("5.000000000 </pre>{}", EVIL.replace('\n', " ")).into_bytes()),
         }],
+        // As the files are called by now.
+        profiles: vec![ProfileFile { file: EVIL.to_owned(), profile: Ok(evil_profile(EVIL)) }],
     };
     let rendered = render(&judged, &beside).unwrap();
 
@@ -623,6 +686,10 @@ fn drawings_have_no_colour_that_the_style_sheet_does_not_know() {
     for element in elements(&rendered(&sample::judged()).html) {
         for paint in ["fill", "stroke"] {
             let Some(colour) = element.attribute(paint).filter(|c| *c != "none") else { continue };
+            // Frames of flamegraphs are light on either page, and their names dark.
+            if colour.starts_with("rgb(") {
+                continue;
+            }
             assert!(
                 css.contains(&format!("[{paint}=\"{colour}\"]")),
                 "{paint} {colour} would look the same on a dark page"

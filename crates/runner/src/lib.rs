@@ -20,6 +20,7 @@ mod pprof;
 mod prepare;
 mod probe;
 mod profile;
+mod profiles;
 mod progress;
 mod recorder;
 mod run;

@@ -17,7 +17,7 @@ use temblor_lab::{Options as LabOptions, State as LabState};
 use temblor_load::{Arrivals, Load, Running as RunningLoad, Settings as LoadSettings};
 use temblor_plan::{Experiment, Phase};
 use temblor_probes::{Budget, Probe, Running as RunningProbe};
-use temblor_runs::{RunError, Writer};
+use temblor_runs::{RunDir, RunError, Writer};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,7 @@ use crate::injection::{self, InPlace};
 use crate::lock::RunLock;
 use crate::prepare::{self, Faults};
 use crate::probe::Probes;
+use crate::profiles::Profiles;
 use crate::progress::{Standing, Update};
 use crate::recorder::Recorder;
 use crate::schedule::{Action, Schedule};
@@ -124,6 +125,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
     let probes = probe::attach(&experiment.observe, &targets.all(), &here)?;
     // Attached is what proves that a script can be run: still nothing of the run has begun.
     let scripts = Scripts::start(&settings.scripts, &settings.stop)?;
+    // Not after the guardian, which takes a run for one that hangs when it lasts too long.
+    let profiles = Profiles::start(experiment, &targets.all(), &settings.stop);
     let guard = start_guard(&settings.undo, run_length(experiment))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -163,6 +166,8 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(Update)) -> Result<Path
         aborts: AbortWatch::new(&experiment.abort),
         services: None,
         scripts,
+        profiles,
+        dir: writer.dir().clone(),
     };
     run.carry_out(load_url, probes);
     drop(run);
@@ -213,6 +218,9 @@ struct Run<'a> {
     services: Option<Services>,
     /// The user's own, which run along.
     scripts: Scripts,
+    profiles: Profiles,
+    /// Where the profiles go.
+    dir: RunDir,
 }
 
 impl Run<'_> {
@@ -220,6 +228,9 @@ impl Run<'_> {
         let experiment = &self.settings.experiment;
         self.record_start(load_url.as_deref());
         self.scripts.record(&self.recorder);
+        for why in self.profiles.record(&self.recorder) {
+            self.say(&why);
+        }
         let Probes { attached, roster } = probes;
         let reading = self.start_reading(attached);
         self.read_counters(CounterWhen::Before);
@@ -248,6 +259,7 @@ impl Run<'_> {
         // How long the audit takes is not the guardian's business.
         drop(self.guard.take());
         self.scripts.ask_to_end();
+        self.profiles.ask_to_end();
 
         if let Some(load) = load {
             self.say("waiting for the answers that are still under way");
@@ -259,6 +271,7 @@ impl Run<'_> {
         self.scripts.end();
         self.audit();
         self.read_counters(CounterWhen::After);
+        self.profiles.end(&self.dir, &self.recorder);
         for probe in reading {
             let name = probe.status().probe;
             match probe.stop() {
@@ -296,6 +309,7 @@ impl Run<'_> {
         start_ns: u64,
         load: Option<&RunningLoad>,
     ) -> (Option<String>, u64) {
+        self.profiles.phase_begins(start_ns);
         self.mark(phase, start_ns, true);
         self.say(&format!("{}: for {} s", phase.name, phase.length.as_secs_f64()));
         let length_ns = u64::try_from(phase.length.as_nanos()).unwrap_or(u64::MAX);
@@ -328,6 +342,8 @@ impl Run<'_> {
         if stopped.is_some() {
             end_ns = clock::now_ns();
         }
+        // Undoing the faults takes a while, and belongs to what comes after.
+        self.profiles.phase_ends(end_ns);
         if !self.in_place.is_empty() {
             self.in_place.read_effects(&self.recorder);
             self.in_place.revert(&self.recorder);

@@ -92,6 +92,20 @@ impl RunDir {
         Ok(path)
     }
 
+    /// Writes the profile of a kind and a phase, whole or not at all, and gives the file's name:
+    /// `profiles/cpu-baseline.pb.gz`, with `-2`, `-3` … where another phase has that name.
+    pub fn write_profile(&self, kind: &str, phase: &str, bytes: &[u8]) -> Result<String, RunError> {
+        let stem = format!("{PROFILES_DIR}/{}-{}", file_name(kind), file_name(phase));
+        for n in 1..=COLLISIONS_MAX {
+            let suffix = if n == 1 { String::new() } else { format!("-{n}") };
+            let name = format!("{stem}{suffix}.pb.gz");
+            if !self.path.join(&name).exists() {
+                return self.write_file(&name, bytes).map(|_| name);
+            }
+        }
+        Err(RunError::NoFreeName { parent: self.profiles(), tries: COLLISIONS_MAX })
+    }
+
     /// Makes a file to be written bit by bit; there must be none of that name.
     pub(crate) fn create_file(&self, name: &str) -> Result<File, RunError> {
         let path = self.inside(name)?;
@@ -195,6 +209,21 @@ mod tests {
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["profiles", "result.json"]);
+    }
+
+    #[test]
+    fn a_profile_is_named_by_its_kind_and_its_phase() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = RunDir::create_at(parent.path()).unwrap();
+        for (phase, file) in [
+            ("baseline", "profiles/cpu-baseline.pb.gz"),
+            ("plus 50 ms", "profiles/cpu-plus-50-ms.pb.gz"),
+            ("plus-50/ms", "profiles/cpu-plus-50-ms-2.pb.gz"),
+            ("../x", "profiles/cpu----x.pb.gz"),
+        ] {
+            assert_eq!(dir.write_profile("cpu", phase, phase.as_bytes()).unwrap(), file);
+            assert_eq!(fs::read_to_string(dir.path().join(file)).unwrap(), phase);
+        }
     }
 
     #[test]

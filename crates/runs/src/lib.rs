@@ -4,7 +4,7 @@
 //! 20260807T101502Z-network-partition/
 //!   experiment.yaml     the experiment, resolved
 //!   events.ndjson       one event a line; events.ndjson.zst once it is finished and long
-//!   profiles/
+//!   profiles/           cpu-baseline.pb.gz …: a profile for each kind and phase, where it asks for one
 //!   result.json …       whatever is written beside them with `RunDir::write_file`
 //! ```
 //!

@@ -10,6 +10,7 @@ mod kernel_figures;
 mod killed_run;
 mod ledger;
 mod processes;
+mod profiles;
 mod properties;
 mod recovery;
 mod scripts;

@@ -24,8 +24,8 @@ pub(crate) struct Allocations {
     live: HashMap<Allocation, (Seen, Weight)>,
     watched: HashSet<u32>,
     allocators: HashMap<FileId, Option<Allocator>>,
-    /// Processes of which no allocator was found.
-    pub(crate) without_allocator: u64,
+    /// Blocks that there was no room for.
+    not_followed: u64,
 }
 
 impl Allocations {
@@ -35,7 +35,7 @@ impl Allocations {
             live: HashMap::new(),
             watched: HashSet::new(),
             allocators: HashMap::new(),
-            without_allocator: 0,
+            not_followed: 0,
         }
     }
 
@@ -47,23 +47,22 @@ impl Allocations {
         into: &mut Collecting,
     ) -> Result<(), Error> {
         for pid in pids {
-            if self.watched.insert(*pid) && !self.watch_one(*pid, sampler, into)? {
-                self.without_allocator += 1;
+            if self.watched.insert(*pid) {
+                self.watch_one(*pid, sampler, into)?;
             }
         }
         Ok(())
     }
 
-    /// Whether an allocator was found. A process that ends meanwhile is none of our business.
+    /// A process that ends meanwhile is none of our business.
     fn watch_one(
         &mut self,
         pid: u32,
         sampler: &mut Sampler,
         into: &mut Collecting,
-    ) -> Result<bool, Error> {
-        let Ok(space) = into.spaces.files.snapshot(pid) else { return Ok(true) };
+    ) -> Result<(), Error> {
+        let Ok(space) = into.spaces.files.snapshot(pid) else { return Ok(()) };
         let mut seen = HashSet::new();
-        let mut found = false;
         for mapping in space.maps().all() {
             let is_file = matches!(mapping.backing, Backing::File { .. });
             let Place::File { file, .. } = space.locate(mapping.addresses.start) else { continue };
@@ -78,12 +77,12 @@ impl Allocations {
             let addresses = &mapping.addresses;
             let path = format!("/proc/{pid}/map_files/{:x}-{:x}", addresses.start, addresses.end);
             match sampler.watch(pid, &PathBuf::from(path), allocator) {
-                Ok(()) => found = true,
-                Err(_) if into.spaces.files.snapshot(pid).is_err() => return Ok(true),
+                Ok(()) => {}
+                Err(_) if into.spaces.files.snapshot(pid).is_err() => return Ok(()),
                 Err(why) => return Err(why.into()),
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     pub(crate) fn take(
@@ -99,11 +98,11 @@ impl Allocations {
                 let allocation = Allocation { thread: stack.thread, t_ns: stack.t_ns };
                 let seen = into.locate(sampler, stack)?;
                 let weight = weight(bytes, self.every_bytes);
-                into.keep(seen.clone(), weight);
+                into.keep(allocation.t_ns..allocation.t_ns, seen.clone(), weight);
                 if self.live.len() < LIVE_MAX {
                     self.live.insert(allocation, (seen, weight));
                 } else {
-                    into.stacks.not_kept += 1;
+                    self.not_followed += 1;
                 }
             }
             Record::Waited(_) => {}
@@ -112,8 +111,8 @@ impl Allocations {
     }
 
     /// Adds what is still in use, by how old it is. What a process has that has ended is not; and what
-    /// came after the end may have been followed no longer.
-    pub(crate) fn end(self, now_ns: u64, into: &mut Collecting) {
+    /// came after the end may have been followed no longer. Returns how many there was no room for.
+    pub(crate) fn end(self, now_ns: u64, into: &mut Collecting) -> u64 {
         for (allocation, (mut seen, weight)) in self.live {
             if allocation.t_ns > now_ns {
                 continue;
@@ -125,8 +124,9 @@ impl Allocations {
             seen.circumstances.age = Some(age);
             let Weight { count, amount, .. } = weight;
             let in_use = Weight { live_count: count, live_amount: amount, ..Weight::default() };
-            into.stacks.add(seen, in_use);
+            into.keep(allocation.t_ns..allocation.t_ns, seen, in_use);
         }
+        self.not_followed
     }
 }
 

@@ -10,6 +10,7 @@ mod kernel_figures;
 mod learnt;
 mod ledger;
 mod phases;
+mod profiles;
 mod scripts;
 mod services;
 pub(crate) mod tcp;
@@ -52,6 +53,7 @@ pub(crate) fn document(result: &RunResult, beside: &Beside<'_>) -> Document {
         .chain(edges::section(result))
         .chain(causes::section(result))
         .chain(kernel_figures::section(result))
+        .chain(profiles::section(result, &beside.profiles))
         .chain(scripts::section(result, &beside.scripts))
         .chain([
             faults::section(result),

@@ -2,6 +2,7 @@
 //! 200 orders a second. The figures fit together as those of a real run do.
 
 mod cascade;
+mod profiles;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ use temblor_judge::{
 use temblor_report::ScriptOutput;
 
 pub(crate) use cascade::cascade;
+pub(crate) use profiles::files;
 
 /// The experiment, as resolved.
 pub(crate) const EXPERIMENT: &str = "\
@@ -221,6 +223,7 @@ pub(crate) fn result() -> RunResult {
             steady_after_injection_seconds: Some(34.504),
         },
         scripts: vec![script()],
+        profiles: profiles::results(),
         uncompared: vec![Uncompared {
             what: "orders stored (market-simulator)".to_owned(),
             source: "http://10.83.0.14:8080/metrics".to_owned(),

@@ -13,7 +13,8 @@ EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-poo
 	latency cascade flamegraph
 
 .PHONY: help setup build demo test test-kernels torture lint fmt bench chaos-all chaos-check chaos-logs \
-	profile-cpu profile-cpu-long profile-view profile-clean profile-help \
+	profile-cpu profile-cpu-long profile-block profile-mutex profile-goroutine profile-heap \
+	profile-allocs profile-all profile-view profile-serve profile-analyze profile-clean profile-help \
 	$(EXPERIMENTS:%=chaos-%)
 
 help: ## List the targets
@@ -42,16 +43,44 @@ chaos-check: build ## Check the experiments, the machine, and that nothing is le
 chaos-logs: ## Show the end of each lab service's log, and where the runs are
 	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/chaos-logs.sh
 
+PROFILE = SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh
+
 profile-cpu: setup build ## Profile the lab's services for 30 s each: profiles, flamegraphs and tables in profiles/
-	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 30
+	@$(PROFILE) 30 cpu
 
 profile-cpu-long: setup build ## The same for 60 s each
-	@SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/profile.sh 60
+	@$(PROFILE) 60 cpu
 
+profile-block: setup build ## Where their threads wait
+	@$(PROFILE) 30 off-cpu
+
+profile-mutex: setup build ## Where they wait for locks
+	@$(PROFILE) 30 lock
+
+profile-goroutine: setup build ## What their threads are at
+	@$(PROFILE) 0 threads
+
+profile-heap: setup build ## What memory they allocate and keep
+	@$(PROFILE) 30 heap
+
+profile-allocs: setup build ## What memory they allocate
+	@$(PROFILE) 30 allocs
+
+profile-all: setup build ## All of these, 10 s each
+	@$(PROFILE) 10 cpu off-cpu lock threads heap allocs
+
+# The latest directory of profiles.
+LATEST_PROFILES = dir=$$(ls -d profiles/*/ 2>/dev/null | sort | tail -n 1); \
+	if [ -z "$$dir" ]; then echo 'there are none yet: make profile-cpu' >&2; exit 2; fi
+
+profile-serve: profile-view ## The same as profile-view
 profile-view: build ## Look around in the latest of them with a browser, until Ctrl-C
-	@dir=$$(ls -d profiles/*-cpu 2>/dev/null | tail -n 1); \
-	if [ -z "$$dir" ]; then echo 'there are none yet: make profile-cpu' >&2; exit 2; fi; \
-	$(TEMBLOR) profile view "$$dir"/*.pb.gz
+	@$(LATEST_PROFILES); $(TEMBLOR) profile view "$$dir"*.pb.gz
+
+profile-analyze: build ## Say what the latest of them mean
+	@$(LATEST_PROFILES); for profile in "$$dir"*.pb.gz; do \
+		echo "$$profile"; $(TEMBLOR) profile analyze "$$profile" || [ $$? = 3 ] || exit 1; echo; \
+	done
 
 profile-clean: ## Delete what the targets above have written
 	rm -rf profiles

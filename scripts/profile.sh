@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Where the exchange's processor time goes: of each of the lab's services for itself, while its
-# simulators send orders. Starts the lab where it is down, and then takes it down again.
-#   profile.sh SECONDS
+# Profiles of the exchange: of each of the lab's services for itself, while its simulators send
+# orders. Starts the lab where it is down, and then takes it down again.
+#   profile.sh SECONDS KIND...     kinds: cpu, off-cpu, lock, threads, heap, allocs
 # Wants TEMBLOR (the program) and SUDO (empty for root) in the environment; PROFILE_SERVICES names
 # other services than all.
 set -euo pipefail
@@ -9,6 +9,8 @@ set -euo pipefail
 : "${TEMBLOR:?the path of the temblor program}"
 SUDO=${SUDO:-}
 seconds=${1:?how long}
+shift
+kinds=("${@:?of what}")
 read -ra services <<<"${PROFILE_SERVICES:-trading-api order-flow-simulator market-simulator postgres redis nginx}"
 
 temblor() { $SUDO "$TEMBLOR" "$@"; }
@@ -20,20 +22,27 @@ if [ "$(temblor lab status --json)" = null ]; then
   temblor lab up
 fi
 
-dir=profiles/$(date -u +%Y-%m-%dT%H-%M-%SZ)-cpu
-mkdir -p "$dir"
+began=$(date -u +%Y-%m-%dT%H-%M-%SZ)
+written=()
 empty=()
-for service in "${services[@]}"; do
-  echo "profiling $service for $seconds s"
-  code=0
-  temblor profile cpu --service "$service" --for "${seconds}s" -o "$dir/$service.pb.gz" || code=$?
-  # Nothing of it ran: an idle service is no failure of the others' profiles.
-  if [ "$code" = 3 ]; then empty+=("$service"); continue; fi
-  [ "$code" = 0 ] || exit "$code"
-  temblor profile svg "$dir/$service.pb.gz" --title "$service" -o "$dir/$service.svg"
-  temblor profile top "$dir/$service.pb.gz" --all >"$dir/$service.txt"
-  temblor profile top "$dir/$service.pb.gz" -n 5 | tail -n 6
+for kind in "${kinds[@]}"; do
+  dir=profiles/$began-$kind
+  mkdir -p "$dir"
+  written+=("$dir")
+  for service in "${services[@]}"; do
+    # What threads are at is of one moment.
+    if [ "$kind" = threads ]; then lasting=(); else lasting=(--for "${seconds}s"); fi
+    echo "profiling $service: $kind ${lasting[*]:1}"
+    code=0
+    temblor profile "$kind" --service "$service" "${lasting[@]}" -o "$dir/$service.pb.gz" || code=$?
+    # Nothing of it was seen: an idle service is no failure of the others' profiles.
+    if [ "$code" = 3 ]; then empty+=("$service ($kind)"); continue; fi
+    [ "$code" = 0 ] || exit "$code"
+    temblor profile svg "$dir/$service.pb.gz" --title "$service: $kind" -o "$dir/$service.svg"
+    temblor profile top "$dir/$service.pb.gz" --all >"$dir/$service.txt"
+    temblor profile top "$dir/$service.pb.gz" -n 5 | tail -n 6
+  done
+  if [ -n "$SUDO" ]; then $SUDO chown -R "$(id -u):$(id -g)" "$dir"; fi
 done
-if [ -n "$SUDO" ]; then $SUDO chown -R "$(id -u):$(id -g)" "$dir"; fi
-for service in "${empty[@]}"; do echo "idle, and without a profile: $service"; done
-echo "profiles, flamegraphs and tables: $dir"
+for service in "${empty[@]}"; do echo "without a profile, as nothing was seen: $service"; done
+echo "profiles, flamegraphs and tables:" "${written[@]}"

@@ -147,13 +147,17 @@ pub fn collect_parts(
         matches!(wanted, Wanted::OffCpu | Wanted::Lock).then(|| sampler.waits()).transpose()?;
     collecting.cutting.count(&parts, u64::MAX);
     if let Some(waits) = waits {
-        collecting.cutting.fit(waits.sum_ns);
+        collecting.cutting.fit(waits.short_ns);
     }
     let counted = collecting.cutting.finish();
     let not_kept: u64 = counted.iter().map(|part| part.stacks.not_kept).sum();
     let lost = sampler.lost()? + not_kept + taking.waits.without_stack + not_followed;
     roster.account(&mut |_| ())?;
     drop(sampler);
+    let is_empty = counted.iter().all(|part| part.samples == 0);
+    if let Some(refused) = taking.refused.filter(|_| is_empty) {
+        return Err(refused);
+    }
     let naming_ns = clock::now_ns();
     let found = Found::of(counted.iter().map(|part| &part.stacks), &collecting.spaces);
     let mut samples = 0;
@@ -226,6 +230,8 @@ struct Taking {
     waits: WaitsUnderWay,
     /// Of memory only.
     allocations: Option<Allocations>,
+    /// Why a process could not be watched. That of others is worth having all the same.
+    refused: Option<Error>,
     /// When it began, where samples are told apart by when they were.
     timeline_ns: Option<u64>,
 }
@@ -239,6 +245,7 @@ impl Taking {
                 Wanted::Heap { every_bytes } => Some(Allocations::new(every_bytes)),
                 _ => None,
             },
+            refused: None,
             timeline_ns: settings.timeline.then_some(began_ns),
         }
     }
@@ -250,10 +257,11 @@ impl Taking {
         sampler: &mut Sampler,
         collecting: &mut Collecting,
     ) -> Result<(), Error> {
-        match &mut self.allocations {
-            Some(allocations) => allocations.watch(&present(targets, false)?, sampler, collecting),
-            None => Ok(()),
+        if let Some(allocations) = &mut self.allocations {
+            let refused = allocations.watch(&present(targets, false)?, sampler, collecting);
+            self.refused = refused.or(self.refused.take());
         }
+        Ok(())
     }
 
     /// Returns how many there was no room for.

@@ -206,8 +206,8 @@ mod tests {
         cutting.push(180..220, seen(End::NoRule), short);
         cutting.push(400..450, seen(End::Root), Weight::seen(1, 50));
         cutting.count(&parts, u64::MAX);
-        // Seen are 130 and 50; of the 20 that are left half was in the first part.
-        cutting.fit(200);
+        // Of the 20 that were counted of short ones half was in the first part.
+        cutting.fit(20);
         let counted = cutting.finish();
         assert_eq!(counted[0].stacks.weights[&seen(End::Root)], Weight::seen(1, 50));
         assert_eq!(counted[0].stacks.weights[&seen(End::NoRule)], Weight::seen(4, 10));

@@ -167,7 +167,7 @@ impl Stacks {
         let waker = seen.circumstances.waker.as_ref().and_then(|waker| waker.frames.as_deref());
         let frames = self.frames + seen.frames.count() + waker.map_or(0, Frames::count);
         if self.weights.len() >= DIFFERENT_MAX || frames > FRAMES_MAX {
-            self.not_kept += weight.count;
+            self.not_kept += 1;
             return false;
         }
         self.frames = frames;
@@ -180,14 +180,14 @@ impl Stacks {
         self.weights.values().fold(Weight::default(), |sum, weight| sum.and(*weight))
     }
 
-    /// Has all amounts together be what was counted: what is estimated is made to fit, which leaves the
-    /// shares of the stacks among each other as they are. `all` is what these stacks weigh, and whatever
-    /// else was counted with them.
+    /// Has what is estimated be together what was counted of it, which leaves the shares of the stacks
+    /// among each other as they are. `all` is what these stacks weigh, and whatever else was counted with
+    /// them.
     pub(crate) fn fit(&mut self, counted: u64, all: Weight) {
         let estimated = all.estimated;
-        let left = u128::from(counted.saturating_sub(all.amount));
         for weight in self.weights.values_mut() {
-            let share = u128::from(weight.estimated) * left / u128::from(estimated.max(1));
+            let share =
+                u128::from(weight.estimated) * u128::from(counted) / u128::from(estimated.max(1));
             weight.amount = weight.amount.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
             weight.estimated = 0;
         }
@@ -214,22 +214,22 @@ mod tests {
         stacks.add(seen("long"), Weight::seen(1, 600));
         stacks.add(seen("often"), estimated(30, 300));
         stacks.add(seen("seldom"), estimated(10, 100));
-        stacks.fit(1000, stacks.sum());
+        stacks.fit(400, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 300);
-        stacks.fit(1000, stacks.sum());
+        stacks.fit(400, stacks.sum());
         assert_eq!(stacks.weights[&seen("seldom")].amount, 100);
         stacks.add(seen("often"), estimated(1, 7));
-        stacks.fit(1200, stacks.sum());
+        stacks.fit(200, stacks.sum());
         assert_eq!(stacks.weights[&seen("often")].amount, 500);
     }
 
     #[test]
-    fn less_than_was_seen_takes_nothing_away() {
+    fn where_nothing_short_was_counted_only_long_waits_weigh() {
         let mut stacks = Stacks::default();
         stacks.add(seen("long"), Weight::seen(1, 600));
         stacks.add(seen("often"), estimated(30, 300));
-        stacks.fit(500, stacks.sum());
+        stacks.fit(0, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 0);
     }

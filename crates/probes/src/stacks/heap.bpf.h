@@ -54,39 +54,54 @@ struct {
 	__type(value, __u64);
 } heap_results SEC(".maps");
 
+static __always_inline __u64 next_interval(void)
+{
+	__u32 at = bpf_get_prandom_u32() % HEAP_INTERVALS;
+	__u64 *next = bpf_map_lookup_elem(&heap_intervals, &at);
+
+	return next ? *next : 1;
+}
+
 static __always_inline int is_sampled(__u64 size)
 {
-	__u32 only = 0, at = bpf_get_prandom_u32() % HEAP_INTERVALS;
-	__u64 *left = bpf_map_lookup_elem(&heap_left, &only), *next;
+	__u32 only = 0;
+	__u64 *left = bpf_map_lookup_elem(&heap_left, &only);
 
 	if (!left)
 		return 0;
+	/* Nothing was drawn on this processor yet. */
+	if (!*left)
+		*left = next_interval();
 	if (*left > size) {
 		*left -= size;
 		return 0;
 	}
-	next = bpf_map_lookup_elem(&heap_intervals, &at);
-	if (next)
-		*left = *next;
+	*left = next_interval();
 	return 1;
+}
+
+static __always_inline void tell_free(struct stacks_allocation *allocation)
+{
+	struct stacks_freed freed = { .kind = STACKS_FREED, .allocation = *allocation };
+
+	if (bpf_ringbuf_output(&records, &freed, sizeof(freed), BPF_RB_NO_WAKEUP))
+		__sync_fetch_and_add(&records_lost, 1);
 }
 
 static __always_inline void frees(__u64 address)
 {
 	__u64 both = bpf_get_current_pid_tgid();
 	struct heap_block block = { .address = address, .process = both >> 32 };
-	struct stacks_freed freed = { .kind = STACKS_FREED };
-	struct stacks_allocation *of;
+	struct stacks_allocation *of, allocation;
 
 	if (!address)
 		return;
 	of = bpf_map_lookup_elem(&heap_live, &block);
 	if (!of)
 		return;
-	freed.allocation = *of;
+	allocation = *of;
 	bpf_map_delete_elem(&heap_live, &block);
-	if (bpf_ringbuf_output(&records, &freed, sizeof(freed), BPF_RB_NO_WAKEUP))
-		__sync_fetch_and_add(&records_lost, 1);
+	tell_free(&allocation);
 }
 
 /* When the stack was taken; 0: there was no room for it. */
@@ -130,8 +145,15 @@ static __always_inline void allocated(struct pt_regs___registers *ctx, __u64 t_n
 			block.address = 0;
 		bpf_map_delete_elem(&heap_results, &thread);
 	}
-	if (block.address && bpf_map_update_elem(&heap_live, &block, &allocation, BPF_ANY))
+	/* Where another block is known to lie its end was missed, or the allocator came here by way of
+	 * another of its functions. */
+	frees(block.address);
+	if (!block.address) {
+		tell_free(&allocation);
+	} else if (bpf_map_update_elem(&heap_live, &block, &allocation, BPF_ANY)) {
 		__sync_fetch_and_add(&records_lost, 1);
+		tell_free(&allocation);
+	}
 }
 
 /* The verifier wants to know that nothing else comes back: whether the return is of no interest. */
@@ -139,29 +161,37 @@ SEC("uprobe.session")
 int heap_allocates(struct pt_regs___registers *ctx)
 {
 	__u64 call = bpf_get_attach_cookie(ctx), size, result;
+	__u64 first = ctx->di, second = ctx->si, third = ctx->dx;
 	__u64 *t_ns = bpf_session_cookie();
 	__u32 thread;
 
+	/* Read here and not where they are used: the compiler would choose the place to read from, and
+	 * the verifier wants to see it. */
+	asm volatile("" : "+r"(first), "+r"(second), "+r"(third));
 	if (bpf_session_is_return()) {
 		allocated(ctx, *t_ns, call);
 		return 0;
 	}
 	switch (call) {
 	case STACKS_MALLOC:
-		size = ctx->di;
+		size = first;
 		break;
 	case STACKS_CALLOC:
-		size = ctx->di * ctx->si;
+		size = first * second;
 		break;
+	case STACKS_REALLOC_BY_MALLOC:
+		if (!first)
+			return 1;
+		/* fallthrough */
 	case STACKS_REALLOC:
-		frees(ctx->di);
-		size = ctx->si;
+		frees(first);
+		size = second;
 		break;
 	case STACKS_ALIGNED:
-		size = ctx->si;
+		size = second;
 		break;
 	default:
-		size = ctx->dx;
+		size = third;
 	}
 	if (!size || !is_sampled(size))
 		return 1;
@@ -170,7 +200,7 @@ int heap_allocates(struct pt_regs___registers *ctx)
 		return 1;
 	if (call == STACKS_ALIGNED_TO) {
 		thread = bpf_get_current_pid_tgid();
-		result = ctx->di;
+		result = first;
 		bpf_map_update_elem(&heap_results, &thread, &result, BPF_ANY);
 	}
 	return 0;

@@ -24,6 +24,9 @@ pub enum Allocates {
     Anew,
     /// The second: `aligned_alloc`.
     Aligned,
+    /// As [`Allocates::Anew`]; but where nothing is to be freed it goes on in `malloc`, which is
+    /// counted there.
+    AnewByMalloc,
     /// The third, and the first says where the address is put: `posix_memalign`.
     AlignedTo,
 }
@@ -35,6 +38,7 @@ impl Allocates {
             Self::Product => stacks_call::STACKS_CALLOC,
             Self::Anew => stacks_call::STACKS_REALLOC,
             Self::Aligned => stacks_call::STACKS_ALIGNED,
+            Self::AnewByMalloc => stacks_call::STACKS_REALLOC_BY_MALLOC,
             Self::AlignedTo => stacks_call::STACKS_ALIGNED_TO,
         };
         call.0.into()

@@ -14,6 +14,7 @@ mod heap;
 mod kernel_table;
 mod tables;
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
@@ -150,6 +151,8 @@ pub struct Waits {
     pub count: u64,
     /// How long together.
     pub sum_ns: u64,
+    /// Of that the waits that were not long, and stand for each other.
+    pub short_ns: u64,
 }
 
 /// The attached sampler. Dropping it takes it off.
@@ -158,6 +161,8 @@ pub struct Sampler {
     loaded: Loaded,
     what: What,
     links: Vec<Link>,
+    /// Those of single processes.
+    watched: HashMap<u32, Vec<Link>>,
     ring: Ring<Record>,
     tables: Tables,
     stacks: u64,
@@ -203,6 +208,7 @@ impl Sampler {
             loaded,
             what,
             links: Vec::new(),
+            watched: HashMap::new(),
             ring,
             tables: Tables::new(),
             stacks: 0,
@@ -283,8 +289,14 @@ impl Sampler {
     /// # Errors
     /// What the kernel refused.
     pub fn watch(&mut self, pid: u32, file: &Path, allocator: &Allocator) -> Result<(), Error> {
-        self.links.extend(heap::watch(&self.loaded, pid, file, allocator)?);
+        let links = heap::watch(&self.loaded, pid, file, allocator)?;
+        self.watched.entry(pid).or_default().extend(links);
         Ok(())
+    }
+
+    /// Follows a process no longer.
+    pub fn unwatch(&mut self, pid: u32) {
+        self.watched.remove(&pid);
     }
 
     /// Ends the sampling, and says when that was, on CLOCK_MONOTONIC. What is still in the kernel can
@@ -299,7 +311,8 @@ impl Sampler {
         let ended = end.and_then(|end| end.map_or(Ok(()), |link| walk(&link, "the waits")));
         // That takes its time, in which nothing is missed: what was allocated is followed until nothing
         // more is.
-        self.links.drain(..).rev().for_each(drop);
+        let watched = self.watched.drain().flat_map(|(_, links)| links.into_iter().rev());
+        watched.chain(self.links.drain(..)).for_each(drop);
         ended.map(|()| ended_ns)
     }
 
@@ -336,6 +349,7 @@ impl Sampler {
         for of in self.loaded.per_processor::<u32, stacks_waits>("waits", &0)? {
             sum.count += of.count;
             sum.sum_ns += of.sum_ns;
+            sum.short_ns += of.short_ns;
         }
         Ok(sum)
     }
@@ -360,20 +374,27 @@ fn can_walk(what: What) -> Result<(), Error> {
         });
     }
     let types = KernelTypes::read()?;
-    let (function, lacks, since) = match what {
-        What::OnCpu { .. } => ("bpf_loop", "walk deep stacks", "5.17"),
-        What::OffCpu { .. } | What::Threads => {
-            ("bpf_copy_from_user_task", "walk the stacks of other threads", "5.18")
+    let (is_there, lacks, since) = match what {
+        What::OnCpu { .. } => {
+            (types.has_function("bpf_loop"), "walk deep stacks (bpf_loop)", "5.17")
         }
-        What::Allocations { .. } => {
-            ("bpf_session_cookie", "follow a function from its call to its return", "6.13")
-        }
+        What::OffCpu { .. } | What::Threads => (
+            types.has_function("bpf_copy_from_user_task"),
+            "walk the stacks of other threads (bpf_copy_from_user_task)",
+            "5.18",
+        ),
+        // The struct came with it.
+        What::Allocations { .. } => (
+            types.has_struct("return_consumer"),
+            "follow single calls of a function to their return (uprobe sessions)",
+            "6.13",
+        ),
     };
-    if types.has_function(function) {
+    if is_there {
         return Ok(());
     }
     Err(Error::Missing {
-        what: format!("this kernel's BPF programs cannot {lacks} ({function})"),
+        what: format!("this kernel's BPF programs cannot {lacks}"),
         how: format!("boot Linux {since} or later"),
     })
 }

@@ -187,7 +187,8 @@ static __always_inline __u32 stands_for(struct off_cpu_note *note, __u64 now)
 	return mask + 1;
 }
 
-static __always_inline void begin_wait(void *ctx, struct task_struct *task, __u64 now)
+static __always_inline void begin_wait(void *ctx, struct task_struct *task, int is_preempted,
+				       __u64 now)
 {
 	struct off_cpu_note *note;
 	__u32 target, weight;
@@ -195,7 +196,8 @@ static __always_inline void begin_wait(void *ctx, struct task_struct *task, __u6
 
 	if (!is_meant(task->tgid, &target))
 		return;
-	if (!waits_for(task, &address)) {
+	/* One that was about to wait, and had to leave its processor before, has not begun to. */
+	if (is_preempted || !waits_for(task, &address)) {
 		note = bpf_task_storage_get(&off_cpu_notes, task, NULL, 0);
 		if (note)
 			note->since_ns = 0;
@@ -218,7 +220,7 @@ static __always_inline void begin_wait(void *ctx, struct task_struct *task, __u6
 	note->ours_ns = bpf_ktime_get_ns() - now;
 }
 
-static __always_inline void count_wait(__u64 lasted)
+static __always_inline void count_wait(__u64 lasted, int is_long)
 {
 	__u32 only = 0;
 	struct stacks_waits *sum = bpf_map_lookup_elem(&waits, &only);
@@ -227,6 +229,8 @@ static __always_inline void count_wait(__u64 lasted)
 		return;
 	sum->count++;
 	sum->sum_ns += lasted;
+	if (!is_long)
+		sum->short_ns += lasted;
 }
 
 /* Whoever comes first ends it: its thread's processor, or the one that ends the collecting. */
@@ -249,7 +253,7 @@ static __always_inline void end_wait(struct task_struct *task, struct off_cpu_no
 	}
 	/* Clocks of two processors may differ by a little. */
 	waited.lasted_ns = now > begin ? now - begin : 0;
-	count_wait(waited.lasted_ns);
+	count_wait(waited.lasted_ns, waited.is_long);
 	note->was_short = waited.lasted_ns < OFF_CPU_LONG_NS;
 	if (waited.is_long)
 		waited.weight = 1;
@@ -272,7 +276,7 @@ int off_cpu_switch(__u64 *ctx)
 	struct off_cpu_note *note;
 
 	if (prev->pid)
-		begin_wait(ctx, prev, bpf_ktime_get_ns());
+		begin_wait(ctx, prev, (_Bool)ctx[0], bpf_ktime_get_ns());
 	if (!next->pid)
 		return 0;
 	note = bpf_task_storage_get(&off_cpu_notes, next, NULL, 0);
@@ -363,7 +367,8 @@ int off_cpu_end(struct bpf_iter__task *ctx)
 	struct off_cpu_note *note;
 	struct unwinder *unwinder;
 
-	if (!task || is_runnable(task))
+	/* Whoever was woken and has no processor yet still waits for the end. */
+	if (!task || task->on_cpu)
 		return 0;
 	note = bpf_task_storage_get(&off_cpu_notes, task, NULL, 0);
 	if (!note || !note->since_ns)

@@ -35,6 +35,8 @@ enum stacks_call {
 	STACKS_ALIGNED = 3,
 	/* The third; where the address is put is the first. */
 	STACKS_ALIGNED_TO = 4,
+	/* As realloc; but where nothing is to be freed it goes on in malloc, which is counted there. */
+	STACKS_REALLOC_BY_MALLOC = 5,
 };
 
 /* What tells an allocation from others: its thread, and when its stack was taken. */
@@ -73,6 +75,8 @@ struct stacks_waited {
 struct stacks_waits {
 	__u64 count;
 	__u64 sum_ns;
+	/* Of those that were not long. */
+	__u64 short_ns;
 };
 
 #endif

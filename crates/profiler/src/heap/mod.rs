@@ -39,19 +39,32 @@ impl Allocations {
         }
     }
 
-    /// Watches the processes that are not watched yet.
+    /// Watches the processes that are not watched yet, and forgets those that have ended with what they
+    /// had. Returns why one could not be watched.
     pub(crate) fn watch(
         &mut self,
         pids: &[u32],
         sampler: &mut Sampler,
         into: &mut Collecting,
-    ) -> Result<(), Error> {
+    ) -> Option<Error> {
+        for pid in self.watched.extract_if(|pid| !pids.contains(pid)) {
+            sampler.unwatch(pid);
+            self.live.retain(|_, (seen, _)| seen.pid != pid);
+        }
+        let mut refused = None;
         for pid in pids {
-            if self.watched.insert(*pid) {
-                self.watch_one(*pid, sampler, into)?;
+            if !self.watched.insert(*pid) {
+                continue;
+            }
+            if let Err(why) = self.watch_one(*pid, sampler, into) {
+                tracing::warn!(%why, "what process {pid} allocates is not followed");
+                // It may have another program by the next time.
+                self.watched.remove(pid);
+                sampler.unwatch(*pid);
+                refused = Some(why);
             }
         }
-        Ok(())
+        refused
     }
 
     /// A process that ends meanwhile is none of our business.

@@ -10,7 +10,7 @@ use temblor_unwind::Segment;
 
 /// What libraries put before the names of C's functions.
 const PREFIXES: [&str; 5] = ["", "je_", "_rjem_", "tc_", "mi_"];
-const ALLOCATES: [(&str, Allocates); 9] = [
+const ALLOCATES: [(&str, Allocates); 10] = [
     ("malloc", Allocates::Size),
     ("calloc", Allocates::Product),
     ("realloc", Allocates::Anew),
@@ -21,8 +21,23 @@ const ALLOCATES: [(&str, Allocates); 9] = [
     ("_Znwm", Allocates::Size),
     ("_Znam", Allocates::Size),
     ("_ZnwmSt11align_val_t", Allocates::Size),
+    ("_ZnamSt11align_val_t", Allocates::Size),
 ];
-const FREES: [&str; 6] = ["free", "_ZdlPv", "_ZdlPvm", "_ZdaPv", "_ZdaPvm", "sdallocx"];
+const FREES: [&str; 11] = [
+    "free",
+    "dallocx",
+    "sdallocx",
+    "_ZdlPv",
+    "_ZdlPvm",
+    "_ZdlPvSt11align_val_t",
+    "_ZdlPvmSt11align_val_t",
+    "_ZdaPv",
+    "_ZdaPvm",
+    "_ZdaPvSt11align_val_t",
+    "_ZdaPvmSt11align_val_t",
+];
+/// How much of a function is looked at for jumps.
+const FUNCTION_MAX: usize = 64 << 10;
 /// How much of a function is looked at for a place.
 const LOOKED_AT: usize = 64;
 
@@ -31,7 +46,8 @@ pub(super) fn allocator(file: &[u8]) -> Option<Allocator> {
     let object = object::File::parse(file).ok()?;
     let segments = temblor_unwind::executable_segments(file).ok()?;
     let mut found = Allocator::default();
-    let mut has_malloc = false;
+    let mut malloc = None;
+    let mut reallocs = Vec::new();
     for symbol in object.dynamic_symbols().chain(object.symbols()) {
         let is_code = symbol.is_definition() && symbol.kind() == SymbolKind::Text;
         let Some(name) = symbol.name().ok().filter(|_| is_code && symbol.size() > 0) else {
@@ -41,7 +57,11 @@ pub(super) fn allocator(file: &[u8]) -> Option<Allocator> {
         let named = PREFIXES.iter().filter_map(|prefix| name.strip_prefix(prefix));
         for name in named {
             if let Some((_, allocates)) = ALLOCATES.iter().find(|(of, _)| *of == name) {
-                has_malloc |= name == "malloc";
+                match name {
+                    "malloc" => malloc = Some(place),
+                    "realloc" => reallocs.push((place, symbol.size())),
+                    _ => {}
+                }
                 found.allocates.push((place, *allocates));
             }
             if FREES.contains(&name) {
@@ -51,12 +71,20 @@ pub(super) fn allocator(file: &[u8]) -> Option<Allocator> {
             }
         }
     }
+    for (place, size) in reallocs {
+        let goes_on = malloc.is_some_and(|malloc| jumps_to(file, place, size, malloc));
+        for (of, allocates) in found.allocates.iter_mut().filter(|_| goes_on) {
+            if *of == place {
+                *allocates = Allocates::AnewByMalloc;
+            }
+        }
+    }
     // One function may have several names.
     found.allocates.sort_unstable_by_key(|(place, _)| *place);
     found.allocates.dedup_by_key(|(place, _)| *place);
     found.frees.sort_unstable();
     found.frees.dedup();
-    (has_malloc && !found.frees.is_empty()).then_some(found)
+    (malloc.is_some() && !found.frees.is_empty()).then_some(found)
 }
 
 fn file_place(segments: &[Segment], address: u64) -> Option<u64> {
@@ -65,6 +93,21 @@ fn file_place(segments: &[Segment], address: u64) -> Option<u64> {
         (within < segment.size).then(|| segment.file_offset.checked_add(within))?
     };
     segments.iter().find_map(of)
+}
+
+/// Whether a function has a jump, or a call, to the beginning of another one.
+fn jumps_to(file: &[u8], place: u64, size: u64, to: u64) -> bool {
+    let code = usize::try_from(place).ok().and_then(|from| {
+        file.get(from..from.checked_add(usize::try_from(size).ok()?.min(FUNCTION_MAX))?)
+    });
+    let Some(code) = code else { return false };
+    let decoder = Decoder::with_ip(64, code, place, DecoderOptions::NONE);
+    decoder.into_iter().any(|instruction| {
+        let is_jump = instruction.is_jmp_short_or_near()
+            || instruction.is_jcc_short_or_near()
+            || instruction.is_call_near();
+        is_jump && instruction.near_branch_target() == to
+    })
 }
 
 /// The first instruction of a function which the kernel carries out itself when it is watched, so
@@ -135,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn jumps_to_another_function_are_seen() {
+        // Two bytes of another function; test %rdi,%rdi; je back to them.
+        let file = [0x90, 0x90, 0x48, 0x85, 0xff, 0x74, 0xf9, 0xc3];
+        assert!(jumps_to(&file, 2, 6, 0));
+        assert!(!jumps_to(&file, 2, 6, 1));
+        assert!(!jumps_to(&file, 2, 60, 0), "cut off");
+    }
+
+    #[test]
     fn the_c_librarys_allocator_is_found() {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let path = maps.lines().find_map(|line| {
@@ -143,10 +195,8 @@ mod tests {
         let file = std::fs::read(path.unwrap()).unwrap();
         let found = allocator(&file).unwrap();
         let has = |of| found.allocates.iter().any(|(_, allocates)| *allocates == of);
-        assert!(
-            has(Allocates::Size) && has(Allocates::Product) && has(Allocates::Anew),
-            "{found:?}"
-        );
+        assert!(has(Allocates::Size) && has(Allocates::Product), "{found:?}");
+        assert!(has(Allocates::Anew) || has(Allocates::AnewByMalloc), "{found:?}");
         assert_eq!(found.frees.len(), 1, "{found:?}");
         assert_eq!(allocator(b"no program"), None);
     }

@@ -221,7 +221,7 @@ static void allocates(void)
 			aligned();
 		}
 		/* As much as a test can bear. */
-		rest(5);
+		rest(1);
 	}
 }
 

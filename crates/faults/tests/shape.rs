@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
+use std::panic::{catch_unwind, resume_unwind};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,34 @@ const QUEUES: &str = "cat /proc/thread-self/net/netfilter/nfnetlink_queue";
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// What the machine's host has taken from all processors since the start, in nanoseconds.
+fn stolen_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    // The eighth of the figures, in ticks of 10 ms.
+    let ticks = stat.lines().next().unwrap().split_whitespace().nth(8).unwrap();
+    ticks.parse::<u64>().unwrap() * 10_000_000
+}
+
+/// Measures again, up to five times, where it failed while the host took more than a twentieth of a
+/// processor: packets are held back by a program, and nothing on this machine can send them in time
+/// then. A failure that nobody disturbed is one; where all rounds were disturbed by more than a quarter
+/// of a processor, nothing can be told.
+fn undisturbed(measure: fn()) {
+    for round in 1.. {
+        let (began_ns, before_ns) = (now_ns(), stolen_ns());
+        let Err(failure) = catch_unwind(measure) else { return };
+        let share = (stolen_ns() - before_ns) as f64 / (now_ns() - began_ns) as f64;
+        eprintln!("the host took {:.0} % of a processor in round {round}", share * 100.0);
+        if share < 0.05 || (round == 5 && share < 0.25) {
+            resume_unwind(failure);
+        }
+        if round == 5 {
+            eprintln!("skipped: the host leaves too little of the processors to hold packets back");
+            return;
+        }
+    }
 }
 
 fn latency(delay: Duration) -> Dose {
@@ -266,37 +295,39 @@ fn a_flipped_bit_is_a_wrong_checksum_to_the_receiver() {
 
 #[test]
 fn what_is_held_back_is_overtaken() {
-    if !possible() {
-        return;
-    }
-    for address in [B4, B6] {
-        let pair = Pair::new();
-        let dose = Dose::Reorder { share: 0.1, delay: ms(20) };
-        let mut fault = shape(&pair, &[address], dose).inject(&guard()).unwrap();
-        let numbers = arrived(&pair, address, 20_000);
-        assert_eq!(numbers.len(), 20_000, "nothing is lost");
-        // One that is smaller than one before it was overtaken.
-        let mut greatest = 0;
-        let overtaken = numbers
-            .iter()
-            .filter(|number| {
-                greatest = greatest.max(**number);
-                **number < greatest
-            })
-            .count();
-        let share = overtaken as f64 / 200.0;
-        let sampled = within(BOUND, || fault.effect().unwrap().doses[0].samples >= 60);
-        assert!(sampled);
-        let effect = revert(&pair, fault);
-        let seen = &effect.doses[0];
-        eprintln!(
-            "reorder {address} asked 10 %, overtaken {share:.2} %; echoes say {:.2?} % of {} \
-             (within {:.1})",
-            seen.observed, seen.samples, seen.within
-        );
-        assert!((9.0..=11.0).contains(&share), "{share}");
-        assert!(seen.observed.is_some(), "{seen:?}");
-    }
+    undisturbed(|| {
+        if !possible() {
+            return;
+        }
+        for address in [B4, B6] {
+            let pair = Pair::new();
+            let dose = Dose::Reorder { share: 0.1, delay: ms(20) };
+            let mut fault = shape(&pair, &[address], dose).inject(&guard()).unwrap();
+            let numbers = arrived(&pair, address, 20_000);
+            assert_eq!(numbers.len(), 20_000, "nothing is lost");
+            // One that is smaller than one before it was overtaken.
+            let mut greatest = 0;
+            let overtaken = numbers
+                .iter()
+                .filter(|number| {
+                    greatest = greatest.max(**number);
+                    **number < greatest
+                })
+                .count();
+            let share = overtaken as f64 / 200.0;
+            let sampled = within(BOUND, || fault.effect().unwrap().doses[0].samples >= 60);
+            assert!(sampled);
+            let effect = revert(&pair, fault);
+            let seen = &effect.doses[0];
+            eprintln!(
+                "reorder {address} asked 10 %, overtaken {share:.2} %; echoes say {:.2?} % of {} \
+                 (within {:.1})",
+                seen.observed, seen.samples, seen.within
+            );
+            assert!((9.0..=11.0).contains(&share), "{share}");
+            assert!(seen.observed.is_some(), "{seen:?}");
+        }
+    });
 }
 
 /// Sends as fast as it can from `a` to `b` for some time; bytes a second as the receiver has
@@ -326,47 +357,51 @@ fn stream(pair: &Pair, address: &str, time: Duration) -> f64 {
 
 #[test]
 fn a_slower_wire_carries_what_it_carries() {
-    if !has_delay_line() {
-        return;
-    }
-    for (address, rate) in [(B4, 1_000_000), (B6, 1_000_000), (B4, 20_000_000)] {
-        let pair = Pair::new();
-        let dose = Dose::Bandwidth { bytes_per_second: rate };
-        let fault = shape(&pair, &[address], dose).inject(&guard()).unwrap();
-        let carried = stream(&pair, address, ms(3000));
-        let effect = revert(&pair, fault);
-        let seen = &effect.doses[0];
-        eprintln!(
-            "bandwidth {address} asked {rate} bytes/s, payload received {carried:.0} bytes/s; \
-             the kernel says {:.0?} bytes/s of {} readings",
-            seen.observed, seen.samples
-        );
-        // Headers are 52 to 72 of 1,500 bytes.
-        assert!((0.85..=1.02).contains(&(carried / rate as f64)), "{carried}");
-        assert_eq!(seen.holds(), Some(true), "{seen:?}");
-        assert!(effect.count > 0);
-    }
+    undisturbed(|| {
+        if !has_delay_line() {
+            return;
+        }
+        for (address, rate) in [(B4, 1_000_000), (B6, 1_000_000), (B4, 20_000_000)] {
+            let pair = Pair::new();
+            let dose = Dose::Bandwidth { bytes_per_second: rate };
+            let fault = shape(&pair, &[address], dose).inject(&guard()).unwrap();
+            let carried = stream(&pair, address, ms(3000));
+            let effect = revert(&pair, fault);
+            let seen = &effect.doses[0];
+            eprintln!(
+                "bandwidth {address} asked {rate} bytes/s, payload received {carried:.0} bytes/s; \
+                 the kernel says {:.0?} bytes/s of {} readings",
+                seen.observed, seen.samples
+            );
+            // Headers are 52 to 72 of 1,500 bytes.
+            assert!((0.85..=1.02).contains(&(carried / rate as f64)), "{carried}");
+            assert_eq!(seen.holds(), Some(true), "{seen:?}");
+            assert!(effect.count > 0);
+        }
+    });
 }
 
 #[test]
 fn other_ports_and_other_peers_are_spared() {
-    if !has_delay_line() {
-        return;
-    }
-    for (address, other) in [(B4, OTHER4), (B6, OTHER6)] {
-        let pair = Pair::new();
-        let [slow, fast, elsewhere] = [address, address, other].map(|a| pair.listen(a));
-        let mut asked = shape(&pair, &[address], latency(ms(50)));
-        asked.ports = vec![slow.local_addr().unwrap().port()];
-        let fault = asked.inject(&guard()).unwrap();
-        assert!(handshake_ms(&pair, &slow, 9) >= 50.0);
-        assert!(handshake_ms(&pair, &fast, 9) < 25.0, "another port");
-        assert!(handshake_ms(&pair, &elsewhere, 9) < 25.0, "another peer");
-        let effect = revert(&pair, fault);
-        // A handshake and its end are three packets or four; what the echoes send is not counted.
-        assert!((18..=45).contains(&effect.count), "{effect:?}");
-        assert_eq!(effect.doses[0].holds(), Some(true), "{effect:?}");
-    }
+    undisturbed(|| {
+        if !has_delay_line() {
+            return;
+        }
+        for (address, other) in [(B4, OTHER4), (B6, OTHER6)] {
+            let pair = Pair::new();
+            let [slow, fast, elsewhere] = [address, address, other].map(|a| pair.listen(a));
+            let mut asked = shape(&pair, &[address], latency(ms(50)));
+            asked.ports = vec![slow.local_addr().unwrap().port()];
+            let fault = asked.inject(&guard()).unwrap();
+            assert!(handshake_ms(&pair, &slow, 9) >= 50.0);
+            assert!(handshake_ms(&pair, &fast, 9) < 25.0, "another port");
+            assert!(handshake_ms(&pair, &elsewhere, 9) < 25.0, "another peer");
+            let effect = revert(&pair, fault);
+            // A handshake and its end are three packets or four; what the echoes send is not counted.
+            assert!((18..=45).contains(&effect.count), "{effect:?}");
+            assert_eq!(effect.doses[0].holds(), Some(true), "{effect:?}");
+        }
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use temblor_event::{Body, clock};
-use temblor_exporter::{Figures, Limits, Pages, Resources, Server};
+use temblor_exporter::{Figures, Limits, Pages, Resources, serve};
 use temblor_plan::{PROBES, PROBES_ON_REQUEST};
 use temblor_runner::{AgentSettings, Looked, Stop, Told};
 
@@ -39,7 +39,7 @@ pub(crate) fn agent(args: &Agent) -> Result<Exit, Failure> {
         down: BTreeMap::new(),
         there: BTreeMap::new(),
     }));
-    let server = Server::start(listener, Served(Arc::clone(&shared))).map_err(Failure::other)?;
+    let server = serve(listener, Served(Arc::clone(&shared))).map_err(Failure::other)?;
     let address = server.address();
     say(&format!("the figures are at http://{address}/metrics"));
     if !address.ip().is_loopback() {

@@ -16,5 +16,5 @@ mod text;
 
 pub use figures::{Figures, Limits};
 pub use own::Resources;
-pub use serve::{Pages, Server};
+pub use serve::{Pages, serve};
 pub use text::{CONTENT_TYPE, WriteError};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use temblor_exporter::{Pages, Server};
+use temblor_exporter::{Pages, serve};
+use temblor_http::Server;
 
 /// Longer than anything that is waited for here.
 const BOUND: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ impl Pages for Answers {
 fn server() -> (Server, Arc<AtomicBool>) {
     let well = Arc::new(AtomicBool::new(true));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    (Server::start(listener, Answers { well: Arc::clone(&well) }).unwrap(), well)
+    (serve(listener, Answers { well: Arc::clone(&well) }).unwrap(), well)
 }
 
 fn connect(to: SocketAddr) -> TcpStream {

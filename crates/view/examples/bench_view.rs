@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use temblor_profile::CallTree;
-use temblor_view::{Server, Views};
+use temblor_view::{Views, serve};
 
 /// Files of folded stacks are its arguments. It serves until its standard input ends.
 fn main() {
@@ -31,7 +31,7 @@ fn main() {
         views.add(path.clone(), tree, 0);
     }
     println!("memory after reading: {}", memory());
-    let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap();
+    let server = serve(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap();
     println!("http://{}/", server.address());
     let ask = |path: &str| {
         let began = Instant::now();

@@ -14,5 +14,5 @@ mod recent;
 mod serve;
 mod views;
 
-pub use serve::Server;
+pub use serve::serve;
 pub use views::Views;

@@ -1,133 +1,31 @@
-//! A small server for the page: bounded in connections, in time and in what it reads.
+//! The page over HTTP.
 
-use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, oneshot};
+use hyper::Request;
+use temblor_http::{Limits, Page, Server};
 
 use crate::answer::{Todo, failed, made, todo};
 use crate::views::Views;
 
-/// Whoever comes beyond these waits until one of them is done.
-const CONNECTIONS_MAX: usize = 32;
-/// A request has no business to be longer.
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 64;
-/// From the connection to the end of the request.
-const REQUEST_TAKES: Duration = Duration::from_secs(5);
-/// From the connection to the end of the answer. Large profiles take seconds.
-const ANSWER_TAKES: Duration = Duration::from_secs(120);
-/// After an accept that failed, for want of files perhaps.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
-/// What is under way may take so long at the end.
-const GRACE: Duration = Duration::from_secs(1);
+/// Large profiles take seconds.
+const LIMITS: Limits = Limits { connections_max: 32, answer_takes: Duration::from_secs(120) };
 
-/// The server, on a thread of its own. Dropping it ends it.
-#[derive(Debug)]
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    /// Serves on a listener.
-    ///
-    /// # Errors
-    /// The thread cannot be started, or the listener is none.
-    pub fn start(listener: TcpListener, views: Views) -> io::Result<Self> {
-        let address = listener.local_addr()?;
-        listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let (stop, stopped) = oneshot::channel();
-        let views = Arc::new(views);
-        let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, views) => {}
-                    _ = stopped => {}
-                }
-            });
-            runtime.shutdown_timeout(GRACE);
-        })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It has ended already where nobody listens.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the server's thread panicked");
-        }
-    }
-}
-
-async fn accept(listener: tokio::net::TcpListener, views: Arc<Views>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-                continue;
-            }
-        };
-        let views = Arc::clone(&views);
-        tokio::spawn(async move {
-            let answer = service_fn(move |request| {
-                let views = Arc::clone(&views);
-                async move { Ok::<_, Infallible>(answer(&request, views).await) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_TAKES)
-                .max_buf_size(REQUEST_BYTES_MAX)
-                .max_headers(HEADERS_MAX)
-                // One answer a connection: whoever idles would hold a place.
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), answer);
-            match tokio::time::timeout(ANSWER_TAKES, served).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "a request was not served"),
-                Err(_) => tracing::debug!("an answer took too long to be read"),
-            }
-            drop(place);
-        });
-    }
+/// Serves the views on a listener, until the server is dropped.
+///
+/// # Errors
+/// The thread cannot be started, or the listener is none.
+pub fn serve(listener: TcpListener, views: Views) -> io::Result<Server> {
+    let views = Arc::new(views);
+    Server::start(listener, LIMITS, move |request| answer(request, Arc::clone(&views)))
 }
 
 /// Answers are made beside the server's thread, which goes on handing out what there is.
-async fn answer<B>(request: &Request<B>, views: Arc<Views>) -> Response<Full<Bytes>> {
-    match todo(request) {
+async fn answer<B>(request: Request<B>, views: Arc<Views>) -> Page {
+    match todo(&request) {
         Todo::Done(answer) => answer,
         Todo::Make(ask) => {
             let made = tokio::task::spawn_blocking(move || made(&views, ask)).await;

@@ -5,8 +5,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use temblor_http::Server;
 use temblor_profile::{CallTree, ValueType, folded};
-use temblor_view::{Server, Views};
+use temblor_view::{Views, serve};
 
 fn tree(stacks: &str, of: ValueType) -> CallTree {
     CallTree::of(&folded::read(stacks.as_bytes(), of).unwrap())
@@ -18,7 +19,7 @@ fn started() -> Server {
     views.add("one".into(), tree("main;work 3\nmain 1\n", samples()), 0);
     views.add("two".into(), tree("main;work 5\n", samples()), 0);
     views.add("space".into(), tree("main 7\n", ValueType::new("space", "bytes")), 0);
-    Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap()
+    serve(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap()
 }
 
 struct Answer {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use temblor_profile::CallTree;
-use temblor_view::{Server, Views};
+use temblor_view::{Views, serve};
 
 use super::files::{self, name_of, of_input};
 use crate::exit::{Exit, Failure};
@@ -43,7 +43,7 @@ pub(super) fn view(args: &View) -> Result<Exit, Failure> {
         .map_err(Failure::input)?;
     // Until there is something to end, a signal ends the program as usual.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::other)?;
-    let server = Server::start(listener, views).map_err(Failure::other)?;
+    let server = serve(listener, views).map_err(Failure::other)?;
     let address = server.address();
     if !address.ip().is_loopback() {
         say("whoever can reach this address sees the profiles");

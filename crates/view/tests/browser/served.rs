@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 
+use temblor_http::Server;
 use temblor_profile::{Builder, CallTree, Label, LabelValue, Profile, ValueType, folded};
-use temblor_view::{Server, Views};
+use temblor_view::{Views, serve};
 
 /// A function's name that would be a part of the page if it were not written as text.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=document.body.dataset.hacked=1>";
@@ -45,5 +46,5 @@ pub(crate) fn served() -> Server {
     ] {
         views.add(name.to_owned(), tree, 0);
     }
-    Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap()
+    serve(TcpListener::bind("127.0.0.1:0").unwrap(), views).unwrap()
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-const CHROMIUM: &str = "/usr/bin/chromium";
+pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
 /// In the page's own time, which passes as fast as its scripts are done.
 const TIME_MS: u32 = 10_000;
 
@@ -20,6 +20,23 @@ pub(crate) fn is_there() -> bool {
     false
 }
 
+/// What it is started with, so that it keeps to itself and to a profile of its own.
+pub(crate) fn without_a_screen(profile: &Path) -> [String; 10] {
+    [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1200,900",
+        &format!("--user-data-dir={}", profile.display()),
+    ]
+    .map(str::to_owned)
+}
+
 /// A page as it was in the end.
 pub(crate) struct Page {
     dom: String,
@@ -31,16 +48,8 @@ impl Page {
         let profile = tempfile::tempdir().unwrap();
         let told = Command::new("timeout")
             .args(["--kill-after=5", "60", CHROMIUM])
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args(["--disable-background-networking", "--disable-component-update"])
-            .args(["--disable-sync", "--window-size=1200,900", "--enable-logging=stderr"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(without_a_screen(profile.path()))
+            .arg("--enable-logging=stderr")
             .arg(format!("--virtual-time-budget={TIME_MS}"))
             .args(["--dump-dom", &format!("http://{address}/#{hash}")])
             .output()

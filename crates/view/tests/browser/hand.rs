@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
+use super::chromium::{CHROMIUM, without_a_screen};
+
 /// For one answer of the browser.
 const ANSWER_TAKES: Duration = Duration::from_secs(30);
 /// Resolves once the page shows what its address says.
@@ -30,17 +32,9 @@ pub(crate) struct Hand {
 impl Hand {
     pub(crate) fn open(url: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut browser = Command::new("/usr/bin/chromium")
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args(["--disable-background-networking", "--disable-component-update"])
-            .args(["--disable-sync", "--window-size=1200,900", "--remote-debugging-port=0"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+        let mut browser = Command::new(CHROMIUM)
+            .args(without_a_screen(profile.path()))
+            .arg("--remote-debugging-port=0")
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

@@ -149,6 +149,7 @@ static __always_inline int walks_wait(void *ctx, struct task_struct *task, __u32
 				      __u64 address, __u64 now)
 {
 	struct unwinder *unwinder = take_unwinder();
+	int is_handed_over;
 
 	if (!unwinder) {
 		__sync_fetch_and_add(&records_lost, 1);
@@ -157,9 +158,9 @@ static __always_inline int walks_wait(void *ctx, struct task_struct *task, __u32
 	begin_wait_stack(&unwinder->stack, task, target, address, now);
 	add_kernel_stack(&unwinder->stack, ctx);
 	add_caller_stack(unwinder, task);
-	hand_over(&unwinder->stack);
+	is_handed_over = hand_over(&unwinder->stack);
 	give_back(unwinder);
-	return 1;
+	return is_handed_over;
 }
 
 /* For how many waits the one that begins now is to stand; 0: it is left out. */

@@ -40,16 +40,18 @@ static __always_inline int is_meant(__u32 process, __u32 *target)
 }
 
 /* Hands a stack over. The reader comes by now and then; but of a process that it has to look at it
- * is told at once. */
-static __always_inline void hand_over(struct unwind_stack *stack)
+ * is told at once. Returns whether there was room for it. */
+static __always_inline int hand_over(struct unwind_stack *stack)
 {
 	__u64 wakeup = stack->end == UNWIND_END_NO_MAPPING ||
 				       (stack->end != UNWIND_END_NO_USER &&
 					stack->known_as != stack->process) ?
 			       BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 
-	if (bpf_ringbuf_output(&records, stack, stack_bytes(stack), wakeup))
-		__sync_fetch_and_add(&records_lost, 1);
+	if (!bpf_ringbuf_output(&records, stack, stack_bytes(stack), wakeup))
+		return 1;
+	__sync_fetch_and_add(&records_lost, 1);
+	return 0;
 }
 
 #include "on_cpu.bpf.h"

@@ -56,6 +56,14 @@ static __always_inline void note_wait(struct task_struct *task, __u64 since)
 	__sync_val_compare_and_swap(&note->since_ns, 0, since);
 }
 
+/* Whether the thread has begun a wait since waits are followed: its stack was taken then. */
+static __always_inline int is_followed(struct task_struct *task)
+{
+	struct off_cpu_note *note = bpf_task_storage_get(&off_cpu_notes, task, NULL, 0);
+
+	return note && note->since_ns;
+}
+
 SEC("iter.s/task")
 int threads_read(struct bpf_iter__task *ctx)
 {
@@ -81,9 +89,12 @@ int threads_read(struct bpf_iter__task *ctx)
 		unwinder->stack.end = UNWIND_END_RUNNING;
 	else
 		add_stack_of_other(unwinder, task);
-	hand_over(&unwinder->stack);
-	if (notes_waits)
-		note_wait(task, unwinder->stack.t_ns);
+	/* A wait that it begins from here on is later than this stack, and takes its place. */
+	if (!notes_waits || !is_followed(task)) {
+		hand_over(&unwinder->stack);
+		if (notes_waits)
+			note_wait(task, unwinder->stack.t_ns);
+	}
 	give_back(unwinder);
 	return 0;
 }

@@ -8,7 +8,8 @@
  */
 
 #define HEAP_INTERVALS 4096
-#define HEAP_LIVE_MAX (1 << 20)
+/* As many as the other half follows. */
+#define HEAP_LIVE_MAX (1 << 18)
 #define HEAP_CALLS_MAX 16384
 
 extern _Bool bpf_session_is_return(void) __ksym __weak;

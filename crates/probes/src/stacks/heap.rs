@@ -10,6 +10,8 @@ use crate::object::Loaded;
 
 pub(super) const ALLOCATES: &str = "heap_allocates";
 pub(super) const FREES: &str = "heap_frees";
+/// The maps whose size is that of what they may once hold. Whoever follows no allocations needs none.
+pub(super) const SIZED: [&str; 2] = ["heap_live", "heap_results"];
 /// As `heap.bpf.h` has it.
 const INTERVALS: u32 = 4096;
 

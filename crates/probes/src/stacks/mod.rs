@@ -124,6 +124,15 @@ impl What {
         }
     }
 
+    /// Sizes of maps that differ from those in the object.
+    fn sizes(self, processors: u32) -> Vec<(&'static str, u32)> {
+        let mut sizes = vec![(RECORDS, ring::size(self.ring_bytes(processors)))];
+        if !matches!(self, Self::Allocations { .. }) {
+            sizes.extend(heap::SIZED.map(|map| (map, 1)));
+        }
+        sizes
+    }
+
     fn ring_bytes(self, processors: u32) -> u32 {
         let wanted = match self {
             Self::OnCpu { rate_hz } => RING_BYTES_PER_PROCESSOR
@@ -197,7 +206,7 @@ impl Sampler {
                         constants.notes_waits = 1;
                     }
                 },
-                sizes: &[(RECORDS, ring::size(what.ring_bytes(processors)))],
+                sizes: &what.sizes(processors),
                 without: &[],
                 shared: &[(MEMBERS, members)],
             })

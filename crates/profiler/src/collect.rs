@@ -7,24 +7,20 @@ use temblor_event::{ProbeCost, clock};
 use temblor_host::processes::Processes;
 use temblor_host::target::Target;
 use temblor_probes::roster::Roster;
-use temblor_probes::stacks::{self as samplers, End, Kind, Record, Sampler, Waits};
+use temblor_probes::stacks::{self as samplers, End, Sampler, Waits};
 use temblor_profile::{Profile, ValueType};
 
 use crate::collecting::Collecting;
 use crate::error::Error;
-use crate::heap::Allocations;
 use crate::naming::{Found, name};
 use crate::parts::{Counted, KNOWN_AFTER_NS, Part, Parts, Stretch};
 use crate::settings::{Settings, Wanted};
-use crate::stacks::Weight;
-use crate::threads;
-use crate::waits::WaitsUnderWay;
+use crate::taking::Taking;
 
 /// How often the kernel's buffer is emptied. It holds a second of the deepest stacks.
 const TAKE_EVERY: Duration = Duration::from_millis(50);
 /// How often processes that have ended are forgotten.
 const SWEEP_EVERY_NS: u64 = 1_000_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
 /// How often threads are looked at while processes come that are not known.
 const LOOKS_MAX: usize = 3;
 
@@ -117,30 +113,30 @@ pub fn collect_parts(
     let time_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let asked_ns = clock::now_ns();
     let mut taking = Taking::new(settings, asked_ns);
-    let mut not_followed = 0;
-    let took_ns = if wanted == Wanted::Threads {
+    let (began_ns, ended_ns) = if wanted == Wanted::Threads {
         look_at_threads(&mut sampler, &mut taking, &mut collecting)?;
-        clock::now_ns() - asked_ns
+        (asked_ns, clock::now_ns())
     } else {
         let began_ns = sampler.start()?;
         let mut swept_ns = began_ns;
-        taking.watch(targets, &mut sampler, &mut collecting)?;
+        taking.watch(|| present(targets, false), &mut sampler, &mut collecting)?;
         while !enough() {
             taking.take(&mut sampler, TAKE_EVERY, &mut collecting)?;
             let known_ns = clock::now_ns().saturating_sub(KNOWN_AFTER_NS);
             collecting.cutting.count(&parts, known_ns);
             if clock::now_ns() - swept_ns > SWEEP_EVERY_NS {
                 collecting.spaces.sweep(&mut sampler)?;
-                taking.watch(targets, &mut sampler, &mut collecting)?;
+                taking.watch(|| present(targets, false), &mut sampler, &mut collecting)?;
                 swept_ns = clock::now_ns();
             }
         }
         let ended_ns = sampler.stop()?;
         taking.take(&mut sampler, Duration::ZERO, &mut collecting)?;
-        not_followed = taking.end(ended_ns, &mut collecting);
-        ended_ns - began_ns
+        (began_ns, ended_ns)
     };
-    let took = Duration::from_nanos(took_ns);
+    let refused = taking.refused.take();
+    let not_followed = taking.end(ended_ns, &mut collecting);
+    let took = Duration::from_nanos(ended_ns - began_ns);
     collecting.spaces.read_perf_maps(&collecting.made_code);
     let cost = sampler.cost()?;
     let waits =
@@ -151,11 +147,11 @@ pub fn collect_parts(
     }
     let counted = collecting.cutting.finish();
     let not_kept: u64 = counted.iter().map(|part| part.stacks.not_kept).sum();
-    let lost = sampler.lost()? + not_kept + taking.waits.without_stack + not_followed;
+    let lost = sampler.lost()? + not_kept + not_followed;
     roster.account(&mut |_| ())?;
     drop(sampler);
     let is_empty = counted.iter().all(|part| part.samples == 0);
-    if let Some(refused) = taking.refused.filter(|_| is_empty) {
+    if let Some(refused) = refused.filter(|_| is_empty) {
         return Err(refused);
     }
     let naming_ns = clock::now_ns();
@@ -172,7 +168,7 @@ pub fn collect_parts(
             let Counted { stacks, samples, ends } = part;
             let mut profile = name(&stacks, &found, &collecting.spaces, targets, wanted);
             profile.time_ns = i64::try_from(time_ns).unwrap_or(0);
-            if let Some(period_ns) = period_ns(wanted) {
+            if let Some(period_ns) = wanted.period_ns() {
                 profile.period = period_ns.cast_signed();
                 profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
             }
@@ -182,14 +178,6 @@ pub fn collect_parts(
     let naming = Duration::from_nanos(clock::now_ns() - naming_ns);
     let account = Account { samples, lost, ends, waits, took, cost, naming };
     Ok(Parted { parts: named, account })
-}
-
-/// What one sample of processor time stands for.
-fn period_ns(wanted: Wanted) -> Option<u64> {
-    match wanted {
-        Wanted::Cpu { rate_hz } => Some(SECOND_NS / u64::from(rate_hz.max(1))),
-        Wanted::OffCpu | Wanted::Lock | Wanted::Threads | Wanted::Heap { .. } => None,
-    }
 }
 
 /// The processes that there are now.
@@ -222,91 +210,4 @@ fn look_at_threads(
         }
     }
     Ok(())
-}
-
-/// What is done with each record.
-struct Taking {
-    wanted: Wanted,
-    waits: WaitsUnderWay,
-    /// Of memory only.
-    allocations: Option<Allocations>,
-    /// Why a process could not be watched. That of others is worth having all the same.
-    refused: Option<Error>,
-    /// When it began, where samples are told apart by when they were.
-    timeline_ns: Option<u64>,
-}
-
-impl Taking {
-    fn new(settings: &Settings, began_ns: u64) -> Self {
-        Self {
-            wanted: settings.wanted,
-            waits: WaitsUnderWay::new(settings.wakers),
-            allocations: match settings.wanted {
-                Wanted::Heap { every_bytes } => Some(Allocations::new(every_bytes)),
-                _ => None,
-            },
-            refused: None,
-            timeline_ns: settings.timeline.then_some(began_ns),
-        }
-    }
-
-    /// Watches the processes that have come, where that has to be done with each.
-    fn watch(
-        &mut self,
-        targets: &[Target],
-        sampler: &mut Sampler,
-        collecting: &mut Collecting,
-    ) -> Result<(), Error> {
-        if let Some(allocations) = &mut self.allocations {
-            let refused = allocations.watch(&present(targets, false)?, sampler, collecting);
-            self.refused = refused.or(self.refused.take());
-        }
-        Ok(())
-    }
-
-    /// Returns how many there was no room for.
-    fn end(&mut self, now_ns: u64, collecting: &mut Collecting) -> u64 {
-        let allocations = self.allocations.take();
-        allocations.map_or(0, |allocations| allocations.end(now_ns, collecting))
-    }
-
-    fn take(
-        &mut self,
-        sampler: &mut Sampler,
-        timeout: Duration,
-        collecting: &mut Collecting,
-    ) -> Result<(), Error> {
-        let mut taken: Vec<Record> = Vec::new();
-        sampler.take(timeout, |record| taken.push(record))?;
-        for record in taken {
-            if let Some(allocations) = &mut self.allocations {
-                allocations.take(record, sampler, collecting)?;
-                continue;
-            }
-            match self.wanted {
-                Wanted::Cpu { .. } => self.sample(record, sampler, collecting)?,
-                Wanted::OffCpu | Wanted::Lock => self.waits.take(record, sampler, collecting)?,
-                Wanted::Threads => threads::take(record, sampler, collecting)?,
-                Wanted::Heap { .. } => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn sample(
-        &self,
-        record: Record,
-        sampler: &mut Sampler,
-        collecting: &mut Collecting,
-    ) -> Result<(), Error> {
-        let Record::Stack(stack) = record else { return Ok(()) };
-        debug_assert_eq!(stack.kind, Kind::OnCpu, "nothing else was asked for");
-        let t_ns = stack.t_ns;
-        let time_ns = self.timeline_ns.map(|began_ns| stack.t_ns.saturating_sub(began_ns));
-        let mut seen = collecting.locate(sampler, stack)?;
-        seen.circumstances.time_ns = time_ns;
-        let amount = period_ns(self.wanted).unwrap_or(0);
-        collecting.keep(t_ns..t_ns, seen, Weight::seen(1, amount));
-        Ok(())
-    }
 }

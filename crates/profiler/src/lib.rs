@@ -23,6 +23,7 @@ mod parts;
 mod settings;
 mod spaces;
 mod stacks;
+mod taking;
 mod threads;
 mod waits;
 

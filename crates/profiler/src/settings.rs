@@ -3,6 +3,8 @@
 use temblor_probes::stacks::What;
 use temblor_profile::ValueType;
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// What a profile is to be of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -60,6 +62,14 @@ impl Settings {
 }
 
 impl Wanted {
+    /// What one sample of processor time stands for.
+    pub(crate) fn period_ns(self) -> Option<u64> {
+        match self {
+            Self::Cpu { rate_hz } => Some(SECOND_NS / u64::from(rate_hz.max(1))),
+            Self::OffCpu | Self::Lock | Self::Threads | Self::Heap { .. } => None,
+        }
+    }
+
     /// What the profile counts. The last one is what is meant where none is named.
     pub(crate) fn types(self) -> Vec<ValueType> {
         let types: &[(&str, &str)] = match self {

@@ -70,6 +70,11 @@ impl Spaces {
         self.known.get(&process).map(|known| &known.space)
     }
 
+    /// Where the stack of the program begins that a process is known to run.
+    pub(crate) fn start_stack_of(&self, process: u32) -> Option<u64> {
+        self.known.get(&process).map(|known| known.start_stack)
+    }
+
     /// The program that a process runs, or ran.
     pub(crate) fn program_of(&self, process: u32) -> Option<FileId> {
         self.programs.get(&process).copied()
@@ -233,7 +238,8 @@ impl Spaces {
 }
 
 /// Where a process' stack begins, as the kernel chose it when the process began to run its program.
-fn start_stack(pid: u32) -> Option<u64> {
+/// Two programs that a process runs one after the other have it at different places.
+pub(crate) fn start_stack(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name, in brackets, is the second of the fields, and this one the 28th.
     let (_, after) = stat.rsplit_once(')')?;

@@ -6,7 +6,7 @@ use temblor_plan::parse_bytes;
 use temblor_runner::{Account, CollectSettings, Collected, ProfileSettings, Stop, Wanted, profile};
 
 use super::args::Written;
-use super::collect_args::{Cpu, Heap, Threads, Waits, Whom};
+use super::collect_args::{Cpu, Heap, Threads, Waits};
 use super::files::try_to_write;
 use super::{asked_format, hand_over};
 use crate::args::Targets;
@@ -22,8 +22,24 @@ const FEW: u64 = 100;
 /// Where processor time goes.
 pub(super) fn cpu(args: &Cpu) -> Result<Exit, Failure> {
     let of = CollectSettings::of(Wanted::Cpu { rate_hz: args.rate });
-    let settings = CollectSettings { timeline: args.timeline, ..of };
-    collect(&args.whom, settings, length(&args.lasting.lasting)?, &args.written)
+    let everybody = args.whom.all;
+    let settings = CollectSettings { everybody, timeline: args.timeline, ..of };
+    collect(&args.whom.targets, settings, length(&args.lasting.lasting)?, &args.written, None)
+}
+
+/// Where threads wait, for locks or for whatever it is.
+pub(super) fn waits(args: &Waits, wanted: Wanted) -> Result<Exit, Failure> {
+    let of = CollectSettings::of(wanted);
+    let everybody = args.whom.all;
+    let settings = CollectSettings { everybody, wakers: args.wakers, ..of };
+    collect(&args.whom.targets, settings, length(&args.lasting.lasting)?, &args.written, None)
+}
+
+/// Every thread's state and stack.
+pub(super) fn threads(args: &Threads) -> Result<Exit, Failure> {
+    let of = CollectSettings::of(Wanted::Threads);
+    let settings = CollectSettings { everybody: args.whom.all, ..of };
+    collect(&args.whom.targets, settings, Duration::ZERO, &args.written, None)
 }
 
 /// What is allocated, of which this is what is meant.
@@ -35,41 +51,13 @@ pub(super) fn heap(args: &Heap, meant: &str) -> Result<Exit, Failure> {
     }
     let settings = CollectSettings::of(Wanted::Heap { every_bytes });
     let length = length(&args.lasting.lasting)?;
-    let whom = Asked { targets: &args.targets, all: false };
-    collect_of(&whom, settings, length, &args.written, Some(meant))
+    collect(&args.targets, settings, length, &args.written, Some(meant))
 }
 
-/// Where threads wait, for locks or for whatever it is.
-pub(super) fn waits(args: &Waits, wanted: Wanted) -> Result<Exit, Failure> {
-    let settings = CollectSettings { wakers: args.wakers, ..CollectSettings::of(wanted) };
-    collect(&args.whom, settings, length(&args.lasting.lasting)?, &args.written)
-}
-
-/// Every thread's state and stack.
-pub(super) fn threads(args: &Threads) -> Result<Exit, Failure> {
-    let settings = CollectSettings::of(Wanted::Threads);
-    collect(&args.whom, settings, Duration::ZERO, &args.written)
-}
-
+/// Collects, says how it went, and writes what was asked for. Of several types in one profile one may
+/// be meant.
 fn collect(
-    whom: &Whom,
-    settings: CollectSettings,
-    length: Duration,
-    written: &Written,
-) -> Result<Exit, Failure> {
-    let whom = Asked { targets: &whom.targets, all: whom.all };
-    collect_of(&whom, settings, length, written, None)
-}
-
-/// Of whom.
-struct Asked<'args> {
-    targets: &'args Targets,
-    all: bool,
-}
-
-/// Collects, says how it went, and writes what was asked for.
-fn collect_of(
-    whom: &Asked<'_>,
+    targets: &Targets,
     settings: CollectSettings,
     length: Duration,
     written: &Written,
@@ -81,16 +69,15 @@ fn collect_of(
     if let Some(path) = output {
         try_to_write(path)?;
     }
-    let lab = lab_of(whom.targets)?;
+    let lab = lab_of(targets)?;
     let stop = Stop::default();
     end_on_signals(&stop)?;
-    let targets = sought(whom.targets);
+    let targets = sought(targets);
     let names: Vec<String> = targets.iter().map(|target| target.written.clone()).collect();
-    let name = if whom.all { "all processes".to_owned() } else { names.join(", ") };
+    let name = if settings.everybody { "all processes".to_owned() } else { names.join(", ") };
     let wanted = settings.wanted;
-    let collect = CollectSettings { everybody: whom.all, ..settings };
     let Collected { mut profile, account } =
-        profile(&ProfileSettings { targets, lab, collect, length, stop })?;
+        profile(&ProfileSettings { targets, lab, collect: settings, length, stop })?;
     if let Some(meant) = meant {
         meant.clone_into(&mut profile.default_type);
     }

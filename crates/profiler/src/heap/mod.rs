@@ -11,18 +11,36 @@ use temblor_symbols::{Backing, FileId, Place};
 use self::place::allocator;
 use crate::collecting::Collecting;
 use crate::error::Error;
+use crate::spaces::start_stack;
 use crate::stacks::{Seen, Weight};
 
 /// Sampled blocks that are in use at the same time.
 const LIVE_MAX: usize = 1 << 18;
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// A sampled block that is in use.
+#[derive(Debug)]
+struct Block {
+    seen: Seen,
+    weight: Weight,
+    /// Tells the program that allocated it from another one that its process runs later.
+    start_stack: Option<u64>,
+}
+
+impl Block {
+    /// A program's memory ends with it, also where its process goes on with another program.
+    fn has_its_program(&self) -> bool {
+        self.start_stack.is_some() && self.start_stack == start_stack(self.seen.pid)
+    }
+}
+
 /// The allocations that are followed.
 #[derive(Debug)]
 pub(crate) struct Allocations {
     every_bytes: u64,
-    live: HashMap<Allocation, (Seen, Weight)>,
-    watched: HashSet<u32>,
+    live: HashMap<Allocation, Block>,
+    /// The processes, each with where the stack of its program begins.
+    watched: HashMap<u32, u64>,
     allocators: HashMap<FileId, Option<Allocator>>,
     /// Blocks that there was no room for.
     not_followed: u64,
@@ -33,13 +51,13 @@ impl Allocations {
         Self {
             every_bytes,
             live: HashMap::new(),
-            watched: HashSet::new(),
+            watched: HashMap::new(),
             allocators: HashMap::new(),
             not_followed: 0,
         }
     }
 
-    /// Watches the processes that are not watched yet, and forgets those that have ended with what they
+    /// Watches the programs that are not watched yet, and forgets those that have ended with what they
     /// had. Returns why one could not be watched.
     pub(crate) fn watch(
         &mut self,
@@ -47,21 +65,26 @@ impl Allocations {
         sampler: &mut Sampler,
         into: &mut Collecting,
     ) -> Option<Error> {
-        for pid in self.watched.extract_if(|pid| !pids.contains(pid)) {
+        let programs: HashMap<u32, u64> =
+            pids.iter().filter_map(|pid| Some((*pid, start_stack(*pid)?))).collect();
+        let ended = |pid: &u32, program: &mut u64| programs.get(pid) != Some(program);
+        for (pid, _) in self.watched.extract_if(ended) {
             sampler.unwatch(pid);
-            self.live.retain(|_, (seen, _)| seen.pid != pid);
+            self.live.retain(|_, block| block.seen.pid != pid || block.has_its_program());
         }
         let mut refused = None;
-        for pid in pids {
-            if !self.watched.insert(*pid) {
+        for (pid, program) in programs {
+            if self.watched.contains_key(&pid) {
                 continue;
             }
-            if let Err(why) = self.watch_one(*pid, sampler, into) {
-                tracing::warn!(%why, "what process {pid} allocates is not followed");
-                // It may have another program by the next time.
-                self.watched.remove(pid);
-                sampler.unwatch(*pid);
-                refused = Some(why);
+            match self.watch_one(pid, sampler, into) {
+                Ok(()) => drop(self.watched.insert(pid, program)),
+                Err(why) => {
+                    tracing::warn!(%why, "what process {pid} allocates is not followed");
+                    // It may have another program by the next time.
+                    sampler.unwatch(pid);
+                    refused = Some(why);
+                }
             }
         }
         refused
@@ -109,11 +132,13 @@ impl Allocations {
             Record::Stack(stack) => {
                 let Kind::Allocated { bytes } = stack.kind else { return Ok(()) };
                 let allocation = Allocation { thread: stack.thread, t_ns: stack.t_ns };
+                let known_as = stack.known_as.unwrap_or(stack.process);
                 let seen = into.locate(sampler, stack)?;
+                let start_stack = into.spaces.start_stack_of(known_as);
                 let weight = weight(bytes, self.every_bytes);
                 into.keep(allocation.t_ns..allocation.t_ns, seen.clone(), weight);
                 if self.live.len() < LIVE_MAX {
-                    self.live.insert(allocation, (seen, weight));
+                    self.live.insert(allocation, Block { seen, weight, start_stack });
                 } else {
                     self.not_followed += 1;
                 }
@@ -123,16 +148,14 @@ impl Allocations {
         Ok(())
     }
 
-    /// Adds what is still in use, by how old it is. What a process has that has ended is not; and what
+    /// Adds what is still in use, by how old it is. What a program has that has ended is not; and what
     /// came after the end may have been followed no longer. Returns how many there was no room for.
     pub(crate) fn end(self, now_ns: u64, into: &mut Collecting) -> u64 {
-        for (allocation, (mut seen, weight)) in self.live {
-            if allocation.t_ns > now_ns {
+        for (allocation, block) in self.live {
+            if allocation.t_ns > now_ns || !block.has_its_program() {
                 continue;
             }
-            if !PathBuf::from(format!("/proc/{}", seen.pid)).exists() {
-                continue;
-            }
+            let Block { mut seen, weight, .. } = block;
             let age = age(now_ns.saturating_sub(allocation.t_ns));
             seen.circumstances.age = Some(age);
             let Weight { count, amount, .. } = weight;

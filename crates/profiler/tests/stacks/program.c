@@ -225,6 +225,65 @@ static void allocates(void)
 	}
 }
 
+/* Says how many nanoseconds a pair of an allocation and its end takes, on average of many. */
+static void pairs(void)
+{
+	enum { PAIRS = 50000 };
+	struct timespec began, ended;
+
+	for (;;) {
+		clock_gettime(CLOCK_MONOTONIC, &began);
+		for (int i = 0; i < PAIRS; i++) {
+			void *block = malloc(100);
+
+			sink += (unsigned long)block;
+			free(block);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &ended);
+		printf("%.1f\n", ((ended.tv_sec - began.tv_sec) * 1e9 +
+				  (double)(ended.tv_nsec - began.tv_nsec)) / PAIRS);
+		fflush(stdout);
+	}
+}
+
+NOINLINE void keeps_later(void)
+{
+	sink += (unsigned long)malloc(1000);
+	sink++;
+}
+
+static volatile sig_atomic_t is_asked;
+
+static void asked(int signal)
+{
+	(void)signal;
+	is_asked = 1;
+}
+
+/* Keeps blocks until it is asked to become another program. */
+static void becomes(char *program)
+{
+	char *args[] = { program, "later", NULL };
+
+	/* Nobody reads a second time that the program is ready. */
+	signal(SIGPIPE, SIG_IGN);
+	while (!is_asked) {
+		for (int i = 0; i < 100; i++)
+			keeps();
+		rest(1);
+	}
+	execv(program, args);
+}
+
+static void later(void)
+{
+	for (;;) {
+		for (int i = 0; i < 100; i++)
+			keeps_later();
+		rest(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -238,15 +297,21 @@ int main(int argc, char **argv)
 		/* So that it waits already. */
 		rest(50);
 	}
+	if (!strcmp(what, "naps")) {
+		pthread_create(&thread, NULL, sleeper, NULL);
+		pthread_create(&thread, NULL, sleeper, NULL);
+	}
 	if (!strcmp(what, "ping-pong")) {
 		if (pipe(there) || pipe(back) || write(back[1], "", 1) != 1)
 			return 1;
 		pthread_create(&thread, NULL, ping, NULL);
 		pthread_create(&thread, NULL, pong, NULL);
 	}
+	if (!strcmp(what, "becomes"))
+		signal(SIGUSR1, asked);
 	puts("ready");
 	fflush(stdout);
-	if (!strcmp(what, "waits") || !strcmp(what, "ping-pong"))
+	if (!strcmp(what, "waits") || !strcmp(what, "naps") || !strcmp(what, "ping-pong"))
 		forever(NULL);
 	if (!strcmp(what, "deep"))
 		return deep(atoi(argv[2]));
@@ -265,6 +330,12 @@ int main(int argc, char **argv)
 		copies();
 	if (!strcmp(what, "allocates"))
 		allocates();
+	if (!strcmp(what, "pairs"))
+		pairs();
+	if (!strcmp(what, "becomes"))
+		becomes(argv[0]);
+	if (!strcmp(what, "later"))
+		later();
 	if (!strcmp(what, "idle"))
 		for (;;)
 			pause();

@@ -9,5 +9,6 @@
 mod common;
 mod cpu;
 mod heap;
+mod programs;
 mod threads;
 mod waits;

@@ -24,6 +24,8 @@ weightier() {
   echo 0
 }
 
+# What a build has just written would be written to the disk during the baseline.
+sync
 $SUDO "$TEMBLOR" lab up || exit $?
 began=$(date -u +%Y%m%dT%H%M%SZ)
 out=runs/chaos-$began

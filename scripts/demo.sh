@@ -14,5 +14,7 @@ trap 'code=$?; trap - EXIT; down || exit $?; exit $code' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# What a build has just written would be written to the disk during the baseline.
+sync
 $SUDO "$TEMBLOR" lab up
 $SUDO "$TEMBLOR" run network-partition

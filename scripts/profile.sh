@@ -35,10 +35,14 @@ for kind in "${kinds[@]}"; do
     echo "profiling $service: $kind ${lasting[*]:1}"
     code=0
     temblor profile "$kind" --service "$service" "${lasting[@]}" -o "$dir/$service.pb.gz" || code=$?
-    # Nothing of it was seen: an idle service is no failure of the others' profiles.
+    if [ "$code" = 0 ]; then
+      temblor profile svg "$dir/$service.pb.gz" --title "$service: $kind" -o "$dir/$service.svg" \
+        || code=$?
+    fi
+    # Nothing of it was seen, or it keeps nothing of what it allocates: an idle service is no failure
+    # of the others' profiles.
     if [ "$code" = 3 ]; then empty+=("$service ($kind)"); continue; fi
     [ "$code" = 0 ] || exit "$code"
-    temblor profile svg "$dir/$service.pb.gz" --title "$service: $kind" -o "$dir/$service.svg"
     temblor profile top "$dir/$service.pb.gz" --all >"$dir/$service.txt"
     temblor profile top "$dir/$service.pb.gz" -n 5 | tail -n 6
   done

@@ -228,6 +228,10 @@ impl Profile {
             "cpu" | "samples" => Some(
                 "nothing of it was on a processor: put load on the program, or collect for longer",
             ),
+            "inuse_objects" | "inuse_space" if !self.samples.is_empty() => Some(
+                "nothing that was sampled is still in use; what was allocated is there with --type \
+                 alloc_space",
+            ),
             "alloc_objects" | "alloc_space" | "inuse_objects" | "inuse_space" => Some(
                 "nothing large enough to be sampled was allocated: collect for longer, or let the \
                  program sample more often (in Go: runtime.MemProfileRate)",

@@ -83,9 +83,12 @@ pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<Exit, Failure> 
     Ok(Exit::Pass)
 }
 
-/// What is wrong with the profile in a file.
+/// What is wrong with the profile in a file. One that is empty is as where nothing is collected: there
+/// was nothing to see.
 pub(super) fn of_input(path: &Path, error: Error) -> Failure {
-    Failure::input(anyhow::Error::new(error).context(shown(path)))
+    let is_empty = matches!(error, Error::Empty { .. });
+    let failure = Failure::input(anyhow::Error::new(error).context(shown(path)));
+    if is_empty { failure.with(Exit::Invalid) } else { failure }
 }
 
 /// What a picture of it is called.

@@ -2,6 +2,7 @@
 //! run that goes on though the kernel refuses to sample.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail where they stand, as tests do")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -20,17 +21,27 @@ use temblor_tests::{result, said, skipped, temblor, wait_for};
 /// Longer than anything that works takes, on a machine with other things to do.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// Turns in one function until it gets a signal, and then in another; a second thread sleeps.
+/// Turns in one function until it gets a signal, and then in another; a second thread sleeps, and
+/// allocates 10 000 bytes after each of its sleeps of 10 ms.
 const PROGRAM: &str = r#"
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 static volatile sig_atomic_t is_second;
 static volatile unsigned long turns;
 static void changed(int number) { (void)number; is_second = 1; }
 __attribute__((noinline)) static void first_work(void) { while (!is_second) turns++; }
 __attribute__((noinline)) static void second_work(void) { for (;;) turns += 2; }
-__attribute__((noinline)) static void *sleeping(void *none) { for (;;) usleep(10000); return none; }
+static void *volatile kept;
+__attribute__((noinline)) static void *sleeping(void *none)
+{
+	for (;;) {
+		usleep(10000);
+		kept = malloc(10000);
+	}
+	return none;
+}
 int main(void)
 {
 	pthread_t thread;
@@ -152,7 +163,9 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
     }
     let world = World::new(&Torn::out());
     let child = world
-        .command(&world.experiment("{cpu: [before it, with it], off-cpu: with it}"))
+        .command(
+            &world.experiment("{cpu: [before it, with it], off-cpu: with it, allocs: with it}"),
+        )
         .spawn()
         .unwrap();
     world.phase_begins("with it");
@@ -182,8 +195,9 @@ fn each_phase_has_the_profile_of_what_was_done_in_it() {
         assert!(profile.duration_ns >= 2_900_000_000, "{}", profile.duration_ns);
     }
     let entries = fs::read_dir(world.path("run/profiles")).unwrap();
-    assert_eq!(entries.count(), 3, "nothing but what was asked for");
+    assert_eq!(entries.count(), 4, "nothing but what was asked for");
     the_sleep_of_the_phase_is_in_it(&world, &result["profiles"][1]);
+    the_memory_of_the_phase_is_in_it(&world, &result["profiles"][2]);
 
     let comparison = &cpu["comparisons"][0];
     assert_eq!((&comparison["base"], &comparison["new"]), (&"before it".into(), &"with it".into()));
@@ -204,6 +218,22 @@ fn the_sleep_of_the_phase_is_in_it(world: &World, off_cpu: &Value) {
     let profile = world.profile(told["file"].as_str().unwrap());
     let (_, slept_ns) = sums(&profile, 1, "sleeping");
     assert!((3_000_000_000..=4_000_000_000).contains(&slept_ns), "{slept_ns}");
+}
+
+/// It is sampled: four standard errors of some thirty samples are two thirds of it.
+fn the_memory_of_the_phase_is_in_it(world: &World, allocs: &Value) {
+    assert_eq!(allocs["kind"], "allocs", "{allocs:#}");
+    if allocs["missing"][0]["why"].as_str().is_some_and(|why| why.contains("6.13")) {
+        eprintln!("skipped: allocations need Linux 6.13");
+        return;
+    }
+    let profile = world.profile(allocs["phases"][0]["file"].as_str().unwrap());
+    assert_eq!(profile.default_type, "alloc_space");
+    let index = profile.type_index(None).unwrap();
+    let (all, in_thread) = sums(&profile, index, "sleeping");
+    assert_eq!(all, in_thread, "nothing else allocates");
+    // In four seconds up to 400 times 10 000 bytes; on a busy machine its sleeps take longer.
+    assert!((1_000_000..=9_000_000).contains(&all), "{all}");
 }
 
 /// Nothing outlives a run that is killed, and what it has left can be reported on.

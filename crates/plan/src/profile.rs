@@ -15,6 +15,8 @@ pub enum ProfileKind {
     OffCpu,
     /// Where threads wait for locks.
     Lock,
+    /// Where memory is allocated.
+    Allocs,
 }
 
 /// What is known of a kind: a further one is a row here, and an arm where the runner collects it.
@@ -29,6 +31,7 @@ const KINDS: &[Known] = &[
     Known { kind: ProfileKind::Cpu, name: "cpu", rate_hz: Some(99) },
     Known { kind: ProfileKind::OffCpu, name: "off-cpu", rate_hz: None },
     Known { kind: ProfileKind::Lock, name: "lock", rate_hz: None },
+    Known { kind: ProfileKind::Allocs, name: "allocs", rate_hz: None },
 ];
 
 /// How often a second may be looked at most.

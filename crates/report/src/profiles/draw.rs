@@ -52,6 +52,7 @@ fn shown(profile: &Profile, factor: f64) -> Result<(Cow<'_, Profile>, &str), Err
     let unit = profile.types[index].unit.as_str();
     let (unit, factor) = match unit {
         "nanoseconds" => ("ms", factor / 1e6),
+        "bytes" => ("KiB", factor / 1024.0),
         unit => (unit, factor),
     };
     #[expect(clippy::float_cmp, reason = "only what was not changed is as it was")]

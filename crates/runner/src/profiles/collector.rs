@@ -5,6 +5,8 @@ use temblor_host::target::Target;
 use temblor_plan::ProfileKind;
 use temblor_profiler::{Error, Parted, Parts, Settings, Wanted, collect_parts};
 
+/// What `temblor profile allocs` samples unless somebody says otherwise.
+const EVERY_BYTES: u64 = 128 << 10;
 const WAITS: (&str, &str) = ("waits and where they begin", "tp_btf/sched_switch");
 
 /// How a kind is collected.
@@ -14,6 +16,8 @@ pub(super) struct Collector {
     seen_at: &'static [(&'static str, &'static str)],
     /// Why there may be no samples of targets that are there.
     pub(super) nothing: &'static str,
+    /// Which of its types is meant, where it is not the last one.
+    pub(super) meant: Option<&'static str>,
     /// By how often a second it looks, if it does.
     wanted: fn(u32) -> Wanted,
 }
@@ -24,17 +28,26 @@ impl Collector {
             ProfileKind::Cpu => Self {
                 seen_at: &[("stacks of what is on a processor", "perf_event/cpu-clock")],
                 nothing: "nothing of the targets was on a processor",
+                meant: None,
                 wanted: |rate_hz| Wanted::Cpu { rate_hz },
             },
             ProfileKind::OffCpu => Self {
                 seen_at: &[WAITS],
                 nothing: "none of the targets' threads waited",
+                meant: None,
                 wanted: |_| Wanted::OffCpu,
             },
             ProfileKind::Lock => Self {
                 seen_at: &[WAITS],
                 nothing: "none of the targets' threads waited for a lock",
+                meant: None,
                 wanted: |_| Wanted::Lock,
+            },
+            ProfileKind::Allocs => Self {
+                seen_at: &[("memory that is allocated", "uprobes at malloc, free and their kin")],
+                nothing: "the targets allocated nothing, or too little to be sampled",
+                meant: Some("alloc_space"),
+                wanted: |_| Wanted::Heap { every_bytes: EVERY_BYTES },
             },
         }
     }

@@ -160,7 +160,7 @@ impl Profiles {
             // Why there is none was told at the beginning.
             let Ok(thread) = thread else { continue };
             match joined(thread) {
-                Ok(parted) => self.keep(&profiled, collector.nothing, parted, dir, to),
+                Ok(parted) => self.keep(&profiled, &collector, parted, dir, to),
                 Err(why) => missing(&profiled, profiled.phases.clone(), &why, to),
             }
         }
@@ -169,7 +169,7 @@ impl Profiles {
     fn keep(
         &self,
         profiled: &Profiled,
-        nothing: &str,
+        collector: &Collector,
         parted: Parted,
         dir: &RunDir,
         to: &Recorder,
@@ -180,8 +180,11 @@ impl Profiles {
             let place = self.names.iter().position(|name| name == phase);
             let kept = match (place.and_then(|place| self.phases.window(place)), part) {
                 (None, _) => Err("the run ended before it".to_owned()),
-                (Some(window), None) => Err(nothing_seen(window, account.lost, nothing)),
-                (Some(window), Some(part)) => keep_one(kind, phase, window, part, dir),
+                (Some(window), None) => Err(nothing_seen(window, account.lost, collector.nothing)),
+                (Some(window), Some(mut part)) => {
+                    part.profile.default_type = collector.meant.unwrap_or_default().to_owned();
+                    keep_one(kind, phase, window, part, dir)
+                }
             };
             match kept {
                 Ok(kept) => to.record(Event::now(kept)),

@@ -144,3 +144,28 @@ fn a_line_that_is_no_stack_is_told_with_its_number() {
     assert!(told.starts_with("line 2 is no folded stack"), "{told}");
     assert!(told.ends_with("\"main;work\""), "{told}");
 }
+
+#[test]
+fn what_perf_never_prints_is_refused() {
+    const STACK: &str = "\t    55d0c0ffee00 work+0x10 (/bin/x)\n";
+    for (text, expected) in [
+        // A blank line comes before anything that an event could be.
+        (format!("api 42 kernel\n{STACK}\n"), "none of its lines names an event"),
+        (
+            format!("api 42 1.0: 18446744073709551615 cpu-clock:\n{STACK}\n"),
+            "its events weigh more than can be counted",
+        ),
+        (
+            format!("api 42 1.0: 9223372036854775807 cycles:\n{STACK}\n").repeat(3),
+            "its events weigh more than can be counted",
+        ),
+    ] {
+        let error = read(text.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot be read as the output of perf script");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), expected, "{text}");
+    }
+    // An event without a name before the first that has one.
+    let text = format!("api 42 kernel\n{STACK}\napi 42/43 [001] 1.0: 7 cycles:u:\n{STACK}\n");
+    let profile = read(text.as_bytes()).unwrap();
+    assert_eq!(folded::write(&profile, None).unwrap(), "api;work 8\n");
+}

@@ -6,7 +6,9 @@ use std::io::Write as _;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use temblor_profile::{Builder, Profile, TopOptions, ValueType, folded, pprof, read, top};
+use temblor_profile::{
+    Builder, CallTree, Profile, TopOptions, ValueType, folded, pprof, read, top,
+};
 
 /// Stacks of functions `f0` and so on, leaf first, with two values each.
 fn profile_of(stacks: &[(Vec<u8>, i64, i64)]) -> Profile {
@@ -168,4 +170,13 @@ fn what_perf_never_prints_is_refused() {
     let text = format!("api 42 kernel\n{STACK}\napi 42/43 [001] 1.0: 7 cycles:u:\n{STACK}\n");
     let profile = read(text.as_bytes()).unwrap();
     assert_eq!(folded::write(&profile, None).unwrap(), "api;work 8\n");
+}
+
+#[test]
+fn calls_that_weigh_more_than_a_number_holds_are_joined_all_the_same() {
+    let chain: String = (0..100).map(|call| format!("f{call};")).collect();
+    let text: String = ["a", "b", "c"].map(|leaf| format!("{chain}{leaf} {}\n", i64::MAX)).concat();
+    let tree = CallTree::read_folded(text.as_bytes()).unwrap();
+    let columns = tree.columns(0, None, 10).unwrap();
+    assert!(columns.name.len() <= 11, "{} calls", columns.name.len());
 }

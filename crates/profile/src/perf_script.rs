@@ -1,7 +1,8 @@
 //! What `perf script` prints, folded.
 //!
 //! inferno folds it, and trusts what it reads: it panics where the first event has no name, and where
-//! weights are more than a number holds. So that is found out before.
+//! weights are more than a number holds. So that is found out before. It also cuts names where no
+//! letter may end, and so it gets them in ASCII.
 
 use std::io::{Error, ErrorKind};
 
@@ -11,6 +12,7 @@ use inferno::collapse::perf::{Folder, Options};
 /// Folded stacks of the first kind of event.
 pub(crate) fn folded(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let invalid = |what: &str| Error::new(ErrorKind::InvalidData, what);
+    let bytes = &ascii(bytes)[..];
     let first = first_event(bytes).ok_or_else(|| invalid("none of its lines names an event"))?;
     if weight(bytes).is_none() {
         return Err(invalid("its events weigh more than can be counted"));
@@ -19,7 +21,43 @@ pub(crate) fn folded(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut options = Options::default();
     options.event_filter = Some(first);
     Folder::from(options).collapse(bytes, &mut stacks)?;
-    Ok(stacks)
+    Ok(original(&stacks))
+}
+
+/// Stands before the two digits of a byte that is no ASCII.
+const MARK: u8 = 1;
+
+fn ascii(bytes: &[u8]) -> Vec<u8> {
+    let mut ascii = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii() && *byte != MARK {
+            ascii.push(*byte);
+        } else {
+            ascii.push(MARK);
+            ascii.extend(format!("{byte:02x}").bytes());
+        }
+    }
+    ascii
+}
+
+/// The inverse of [`ascii`].
+fn original(mut ascii: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ascii.len());
+    while let Some((first, rest)) = ascii.split_first() {
+        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(|_| *first == MARK) {
+            Some(byte) => {
+                bytes.push(byte);
+                ascii = &rest[2..];
+            }
+            None => {
+                bytes.push(*first);
+                ascii = rest;
+            }
+        }
+    }
+    bytes
 }
 
 /// The lines as inferno has them, without remarks.

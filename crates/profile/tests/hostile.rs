@@ -180,3 +180,14 @@ fn calls_that_weigh_more_than_a_number_holds_are_joined_all_the_same() {
     let columns = tree.columns(0, None, 10).unwrap();
     assert!(columns.name.len() <= 11, "{} calls", columns.name.len());
 }
+
+#[test]
+fn names_of_any_letters_stand_in_what_perf_prints() {
+    let name = "größe_wäre_zählen_ü_ö";
+    for cut in 0..10 {
+        let name = format!("{name}{}", &"abcdefghij"[..cut]);
+        let text = format!("api 42 1.0: 7 cycles:\n\t  55d0c0ffee00 {name}+0x1 (/bin/ü)\n\n");
+        let profile = read(text.as_bytes()).unwrap();
+        assert_eq!(folded::write(&profile, None).unwrap(), format!("api;{name} 7\n"));
+    }
+}

@@ -7,7 +7,8 @@ pub(crate) fn spec(bytes: &[u8]) {
     let file = crate::text(bytes);
     if let Err(error) = Lab::parse("lab.yaml", &file) {
         assert!(!error.to_string().is_empty());
-        assert!(error.line <= file.lines().count() as u64 + 1, "{error}");
+        // YAML has more ends of lines than one.
+        assert!(error.line <= file.len() as u64 + 1, "{error}");
     }
     if let Ok(range) = file.parse::<Range>() {
         assert_eq!(range.to_string().parse::<Range>().unwrap(), range);

@@ -107,7 +107,7 @@ fn behind_thread(line: &str) -> Option<&str> {
 }
 
 fn period_and_event(rest: &str) -> (Option<u64>, Option<&str>) {
-    let mut words = rest.splitn(3, ':').nth(1).into_iter().flat_map(|part| part.rsplit(' '));
+    let mut words = rest.split(':').nth(1).into_iter().flat_map(|part| part.rsplit(' '));
     let name = words.next();
     (words.next().and_then(|period| period.parse().ok()), name)
 }

@@ -75,11 +75,15 @@ fn the_arrows_between_crates_are_those_that_are_written_down() {
     assert_eq!(written_arrows(&read("docs/architecture.md")), real_arrows());
 }
 
+/// It feeds the parsers of both, and is no part of either.
+const BOTH_HALVES: &str = "temblor-fuzz";
+
 #[test]
 fn the_two_halves_do_not_know_each_other() {
     let half = |name: &str| name.starts_with("exchange-");
     for (from, to) in real_arrows() {
-        for to in to {
+        assert!(!to.contains(BOTH_HALVES), "{from} depends on {BOTH_HALVES}");
+        for to in to.into_iter().filter(|_| from != BOTH_HALVES) {
             assert_eq!(half(&from), half(&to), "{from} depends on {to}");
         }
     }

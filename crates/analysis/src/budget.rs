@@ -164,8 +164,7 @@ fn weight_of(tally: &Tally, is_meant: &[bool], is_own: bool) -> Weight {
         if is_own { path.next_back().unwrap_or(false) } else { path.any(|is_meant| is_meant) }
     };
     for stack in tally.stacks.iter().filter(is_of) {
-        sum.value = sum.value.saturating_add(stack.weight.value);
-        sum.samples += stack.weight.samples;
+        sum.add(stack.weight);
     }
     sum
 }

@@ -265,7 +265,7 @@ impl Compared {
     fn add(&self, pairs: &mut Vec<Pair>, subject: &Subject, base: &Weights, new: &Weights) {
         let of = |measure, base: crate::tally::Weight, new: crate::tally::Weight| {
             let is_enough = match self.uncounted() {
-                None => base.samples + new.samples >= TOGETHER_MIN,
+                None => base.samples.saturating_add(new.samples) >= TOGETHER_MIN,
                 Some(_) => base.value.saturating_add(new.value) > 0,
             };
             is_enough.then(|| Pair { subject: subject.clone(), measure, base, new })

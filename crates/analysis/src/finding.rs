@@ -198,8 +198,7 @@ fn ways(tally: &Tally, of: impl Fn(&Walked) -> Option<u8>) -> Vec<Stack> {
         let way = ways
             .entry(way(stack, at))
             .or_insert(Way { weight: Weight::default(), heaviest: stack });
-        way.weight.value = way.weight.value.saturating_add(stack.weight.value);
-        way.weight.samples += stack.weight.samples;
+        way.weight.add(stack.weight);
         if stack.weight.value > way.heaviest.weight.value {
             way.heaviest = stack;
         }
@@ -236,9 +235,7 @@ fn unknown(tally: &Tally) -> Vec<(String, Figure)> {
     let mut functions: FxHashMap<FunctionPlace, Weight> = FxHashMap::default();
     for stack in tally.stacks.iter().filter(|stack| stack.category.is_none()) {
         let Some((leaf, _)) = stack.path.last() else { continue };
-        let weight = functions.entry(*leaf).or_default();
-        weight.value = weight.value.saturating_add(stack.weight.value);
-        weight.samples += stack.weight.samples;
+        functions.entry(*leaf).or_default().add(stack.weight);
     }
     let name = |place: FunctionPlace| tally.functions[place as usize].name.clone();
     let mut functions: Vec<_> =

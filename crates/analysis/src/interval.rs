@@ -50,7 +50,8 @@ pub(crate) fn share_low(count: u64, of: u64, miss: f64) -> f64 {
         return 0.0;
     }
     // The chance of as many or more, which grows with the share.
-    root(0.0, k / n, |share| beta_reg(k, n - k + 1.0, share) - miss)
+    let others = of.saturating_sub(count) as f64;
+    root(0.0, k / n, |share| beta_reg(k, others + 1.0, share) - miss)
 }
 
 pub(crate) fn share_high(count: u64, of: u64, miss: f64) -> f64 {
@@ -58,7 +59,9 @@ pub(crate) fn share_high(count: u64, of: u64, miss: f64) -> f64 {
     if count >= of {
         return 1.0;
     }
-    root(k / n, 1.0, |share| beta_reg(k + 1.0, n - k, share) - (1.0 - miss))
+    // Subtracted as whole numbers: as fractions large ones that differ may have no difference.
+    let others = (of - count) as f64;
+    root(k / n, 1.0, |share| beta_reg(k + 1.0, others, share) - (1.0 - miss))
 }
 
 /// The mean of which `count` came in some time. Each bound is missed with a chance of at most
@@ -117,6 +120,14 @@ mod tests {
             (ways + k as f64 * share.ln() + (of - k) as f64 * (-share).ln_1p()).exp()
         };
         (count..=of).map(chance).sum()
+    }
+
+    #[test]
+    fn counts_that_a_fraction_does_not_hold_have_an_interval() {
+        for (count, of) in [(u64::MAX - 1, u64::MAX), (i64::MAX as u64, i64::MAX as u64 + 13)] {
+            let Interval { low, high } = share(count, of, 0.025);
+            assert!((0.99..=1.0).contains(&low) && (low..=1.0).contains(&high), "{low} {high}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: Self) {
         self.value = self.value.saturating_add(more.value);
         self.samples = self.samples.saturating_add(more.samples);
     }

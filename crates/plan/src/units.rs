@@ -17,15 +17,10 @@ const RATE_MAX: f64 = 1_000_000.0;
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const WANTED: &str = "write a number and a unit: us, ms, s, m or h, such as 500ms or 20s";
     let (number, unit) = split_unit(text);
-    let scale = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "" => return Err(format!("the duration \"{text}\" has no unit: {WANTED}")),
-        other => return Err(format!("\"{other}\" is not a unit of time: {WANTED}")),
-    };
+    let scale = scale_of(unit).ok_or_else(|| match unit {
+        "" => format!("the duration \"{text}\" has no unit: {WANTED}"),
+        other => format!("\"{other}\" is not a unit of time: {WANTED}"),
+    })?;
     let value: f64 =
         number.parse().map_err(|_| format!("\"{text}\" is not a duration: {WANTED}"))?;
     if !value.is_finite() || value < 0.0 {
@@ -36,6 +31,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("the duration \"{text}\" is out of range: at most 24h"));
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// How many seconds a unit of time has.
+fn scale_of(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    })
 }
 
 /// Reads `200/s`, `6000/m`, as a rate per second.
@@ -63,15 +70,13 @@ pub fn parse_rate(text: &str) -> Result<f64, String> {
 /// The same, with days as well and no bound: how far a clock is moved.
 pub(crate) fn parse_offset(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
-    if unit != "d" {
-        // Hours reach further here than a run may last.
-        let (number, scale) = match unit {
-            "h" => (number, 3600.0),
-            _ => return parse_duration(text),
-        };
-        return seconds(text, number, scale);
+    match unit {
+        "d" => seconds(text, number, 86_400.0),
+        _ => match scale_of(unit) {
+            Some(scale) => seconds(text, number, scale),
+            None => parse_duration(text),
+        },
     }
-    seconds(text, number, 86_400.0)
 }
 
 fn seconds(text: &str, number: &str, scale: f64) -> Result<Duration, String> {
@@ -225,6 +230,10 @@ fn split_unit(text: &str) -> (&str, &str) {
 /// Writes a duration so that [`parse_duration`] reads the same one back.
 pub(crate) fn write_duration(d: Duration) -> String {
     let us = d.as_nanos() / 1000;
+    if !d.as_nanos().is_multiple_of(1000) {
+        // Whoever writes fractions of a microsecond gets them back.
+        return format!("{us}.{:03}us", d.as_nanos() % 1000);
+    }
     if us.is_multiple_of(1_000_000) {
         format!("{}s", us / 1_000_000)
     } else if us.is_multiple_of(1000) {
@@ -232,6 +241,16 @@ pub(crate) fn write_duration(d: Duration) -> String {
     } else {
         format!("{us}us")
     }
+}
+
+/// Writes a share so that [`parse_share`] reads the same one back: of the percentages nearby the one
+/// whose hundredth it is.
+pub(crate) fn write_share(share: f64) -> String {
+    let percent = share * 100.0;
+    let rounded = (percent * 1e6).round() / 1e6;
+    let nearby = [rounded, percent, percent.next_down(), percent.next_up()];
+    let exact = nearby.into_iter().find(|percent| (percent / 100.0).to_bits() == share.to_bits());
+    format!("{}%", exact.unwrap_or(percent))
 }
 
 #[cfg(test)]
@@ -309,7 +328,26 @@ mod tests {
         assert!(parse_offset("x").is_err());
     }
 
+    #[test]
+    fn quantities_that_no_round_number_is_are_written_as_they_are_read() {
+        for text in ["1.5us", "0.001us", "0.0000017s", "86399.999999999s", "250ms"] {
+            let duration = parse_duration(text).unwrap();
+            assert_eq!(parse_duration(&write_duration(duration)), Ok(duration), "{text}");
+        }
+        for text in ["2d", "36h", "90000s", "1.5us"] {
+            let offset = parse_offset(text).unwrap();
+            assert_eq!(parse_offset(&write_duration(offset)), Ok(offset), "{text}");
+        }
+        assert_eq!(write_share(0.29), "29%");
+    }
+
     proptest! {
+        #[test]
+        fn a_written_share_reads_back(percent in 0.0..=100.0_f64) {
+            let share = parse_share(&format!("{percent}%")).unwrap();
+            prop_assert_eq!(parse_share(&write_share(share)), Ok(share));
+        }
+
         #[test]
         fn a_written_size_reads_back(bytes in 0u64..1 << 50) {
             prop_assert_eq!(parse_bytes(&write_bytes(bytes)), Ok(bytes));

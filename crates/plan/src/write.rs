@@ -8,7 +8,7 @@ use temblor_event::Expectation;
 
 use crate::experiment::{AbortWhen, Ask, Experiment, Find, Metric, Pick, Side, TargetSelector};
 use crate::fault::{Fault, Written, quote};
-use crate::units::write_duration;
+use crate::units::{write_duration, write_share};
 
 impl Experiment {
     /// The experiment as a file that [`Experiment::parse`] reads back as the same experiment.
@@ -35,8 +35,8 @@ impl Experiment {
             writeln!(out, "    - {{question: {text}, answers: [{answers}]}}")?;
         }
         let allow = self.safety.allow.join(", ");
-        let (share, max) = (self.safety.share * 100.0, write_duration(self.safety.fault_max));
-        writeln!(out, "safety: {{allow: [{allow}], share: {share}%, faultMax: {max}}}")?;
+        let (share, max) = (write_share(self.safety.share), write_duration(self.safety.fault_max));
+        writeln!(out, "safety: {{allow: [{allow}], share: {share}, faultMax: {max}}}")?;
         if let Some(lab) = &self.lab {
             writeln!(out, "lab: {}", quote(lab))?;
         }
@@ -53,7 +53,7 @@ impl Experiment {
                 load.profile, load.rate_per_second
             )?;
             let arrivals = if load.poisson { "poisson" } else { "constant" };
-            writeln!(out, "  arrivals: {arrivals}\n  {}", side(&load.to).replace(", ", "\n  "))?;
+            writeln!(out, "  arrivals: {arrivals}\n  {}", side(&load.to, "\n  "))?;
             writeln!(out, "  timeout: {}", write_duration(load.timeout))?;
         }
         expectations(out, "steadyState", &self.steady_state)?;
@@ -125,10 +125,10 @@ impl Experiment {
 
     fn write_ask(out: &mut String, ask: &Ask) -> fmt::Result {
         match ask {
-            Ask::Tcp(of) => writeln!(out, "    tcp: {{{}}}", side(of)),
+            Ask::Tcp(of) => writeln!(out, "    tcp: {{{}}}", side(of, ", ")),
             Ask::Http(http) => {
                 writeln!(out, "    http:")?;
-                writeln!(out, "      {}", side(&http.of).replace(", ", "\n      "))?;
+                writeln!(out, "      {}", side(&http.of, "\n      "))?;
                 writeln!(out, "      path: {}\n      status: {}", quote(&http.path), http.status)?;
                 match &http.json {
                     Some(json) => writeln!(
@@ -160,7 +160,7 @@ impl Experiment {
         }
         if let Some(ledger) = &self.ledger {
             writeln!(out, "ledger:\n  postgres:")?;
-            writeln!(out, "    {}", side(&ledger.of).replace(", ", "\n    "))?;
+            writeln!(out, "    {}", side(&ledger.of, "\n    "))?;
             writeln!(out, "    user: {}", quote(&ledger.user))?;
             writeln!(out, "    database: {}", quote(&ledger.database))?;
             writeln!(out, "    query: {}", quote(&ledger.query))?;
@@ -188,7 +188,7 @@ fn write_fault(out: &mut String, fault: &Fault) -> fmt::Result {
         write!(out, ", ramp: {}", write_duration(ramp))?;
     }
     if !fault.steps.is_empty() {
-        let steps: Vec<String> = fault.steps.iter().map(|s| format!("{}%", s * 100.0)).collect();
+        let steps: Vec<String> = fault.steps.iter().map(|share| write_share(*share)).collect();
         write!(out, ", steps: [{}]", steps.join(", "))?;
     }
     writeln!(out, "}}")
@@ -212,7 +212,7 @@ fn write_target(out: &mut String, name: &str, target: &TargetSelector) -> fmt::R
     match target.pick {
         Pick::All => {}
         Pick::Count(n) => write!(out, ", pick: {n}")?,
-        Pick::Share(share) => write!(out, ", pick: {}%", share * 100.0)?,
+        Pick::Share(share) => write!(out, ", pick: {}", write_share(share))?,
     }
     writeln!(out, "}}")
 }
@@ -232,8 +232,8 @@ fn expectations(out: &mut String, key: &str, items: &[Expectation]) -> fmt::Resu
     Ok(())
 }
 
-fn side(side: &Side) -> String {
-    format!("target: {}, port: {}", quote(&side.target), side.port)
+fn side(side: &Side, between: &str) -> String {
+    format!("target: {}{between}port: {}", quote(&side.target), side.port)
 }
 
 fn metric(m: &Metric) -> String {
@@ -242,7 +242,7 @@ fn metric(m: &Metric) -> String {
         labels.iter().map(|(k, v)| format!("{}: {}", quote(k), quote(v))).collect();
     format!(
         "prometheus: {{{}, path: {}, metric: {}, labels: {{{}}}}}",
-        side(&m.of),
+        side(&m.of, ", "),
         quote(&m.path),
         quote(&m.metric),
         labels.join(", ")

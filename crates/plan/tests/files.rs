@@ -174,6 +174,29 @@ fn scripts_stand_among_the_probes_and_keep_their_paths() {
     assert_eq!(Experiment::parse("resolved", &resolved).unwrap(), experiment, "{resolved}");
 }
 
+/// Names that look like YAML, and quantities that are no round numbers.
+#[test]
+fn what_is_odd_is_written_out_as_it_was_meant() {
+    for (written, instead) in [
+        (" api", " \"a, b\""),
+        ("20s", "20.0000015s"),
+        ("200/s", "0.1/m"),
+        ("99.9%", "29.000000000000004%"),
+        ("name: small", "name: 1e3"),
+        (
+            "network.partition: {from: api, to: [db, fd00::5], ports: 5432}",
+            "time.offset: {target: api, by: -2d}",
+        ),
+    ] {
+        let text = GOOD.replace(written, instead);
+        let experiment = Experiment::parse("odd.yaml", &text).unwrap_or_else(|e| panic!("{e}"));
+        let resolved = experiment.to_yaml();
+        let again =
+            Experiment::parse("resolved", &resolved).unwrap_or_else(|e| panic!("{e}\n{resolved}"));
+        assert_eq!(again, experiment, "{resolved}");
+    }
+}
+
 /// Short or long, each way of writing it means phases in the order of the run, and a rate.
 #[test]
 fn a_profile_is_of_the_phases_that_are_named_or_of_all() {

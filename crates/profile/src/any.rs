@@ -1,11 +1,8 @@
 //! Whatever kind of profile it is.
 
-use inferno::collapse::Collapse as _;
-use inferno::collapse::perf::Folder;
-
 use crate::error::Error;
 use crate::profile::{Profile, ValueType};
-use crate::{folded, pprof};
+use crate::{folded, perf_script, pprof};
 
 /// What a file is, which its first bytes tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +49,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, Error> {
         Format::Pprof => pprof::read(bytes),
         Format::Folded => folded::read(bytes, ValueType::new("samples", "count")),
         Format::PerfScript => {
-            let mut stacks = Vec::new();
-            let mut folder = Folder::default();
-            folder.collapse(bytes, &mut stacks).map_err(Error::PerfScript)?;
+            let stacks = perf_script::folded(bytes).map_err(Error::PerfScript)?;
             // Where it says how many lie between two samples.
             folded::read(&stacks, ValueType::new("events", "count"))
         }

@@ -105,7 +105,8 @@ fn with_called(calls: &Calls, own: &[u64]) -> Vec<u64> {
         let parent = calls.nodes[at].parent as usize;
         sums[parent] = sums[parent].saturating_add(sums[at]);
     }
-    sums
+    // A bound above all of them must be left, or calls that weigh this much could not be joined.
+    sums.into_iter().map(|sum| sum.min(u64::MAX - 1)).collect()
 }
 
 /// The least weight of which there are at most so many; at least 1, for what weighs nothing is no

@@ -23,6 +23,7 @@ mod graph;
 mod heat;
 mod labelled;
 mod measure;
+mod perf_script;
 mod picture;
 pub mod pprof;
 mod profile;

@@ -6,7 +6,9 @@ use std::io::Write as _;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use temblor_profile::{Builder, Profile, TopOptions, ValueType, folded, pprof, read, top};
+use temblor_profile::{
+    Builder, CallTree, Profile, TopOptions, ValueType, folded, pprof, read, top,
+};
 
 /// Stacks of functions `f0` and so on, leaf first, with two values each.
 fn profile_of(stacks: &[(Vec<u8>, i64, i64)]) -> Profile {
@@ -143,4 +145,49 @@ fn a_line_that_is_no_stack_is_told_with_its_number() {
     let told = read(b"main;work 3\nmain;work\n").unwrap_err().to_string();
     assert!(told.starts_with("line 2 is no folded stack"), "{told}");
     assert!(told.ends_with("\"main;work\""), "{told}");
+}
+
+#[test]
+fn what_perf_never_prints_is_refused() {
+    const STACK: &str = "\t    55d0c0ffee00 work+0x10 (/bin/x)\n";
+    for (text, expected) in [
+        // A blank line comes before anything that an event could be.
+        (format!("api 42 kernel\n{STACK}\n"), "none of its lines names an event"),
+        (
+            format!("api 42 1.0: 18446744073709551615 cpu-clock:\n{STACK}\n"),
+            "its events weigh more than can be counted",
+        ),
+        (
+            format!("api 42 1.0: 9223372036854775807 cycles:\n{STACK}\n").repeat(3),
+            "its events weigh more than can be counted",
+        ),
+    ] {
+        let error = read(text.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot be read as the output of perf script");
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), expected, "{text}");
+    }
+    // An event without a name before the first that has one.
+    let text = format!("api 42 kernel\n{STACK}\napi 42/43 [001] 1.0: 7 cycles:u:\n{STACK}\n");
+    let profile = read(text.as_bytes()).unwrap();
+    assert_eq!(folded::write(&profile, None).unwrap(), "api;work 8\n");
+}
+
+#[test]
+fn calls_that_weigh_more_than_a_number_holds_are_joined_all_the_same() {
+    let chain: String = (0..100).map(|call| format!("f{call};")).collect();
+    let text: String = ["a", "b", "c"].map(|leaf| format!("{chain}{leaf} {}\n", i64::MAX)).concat();
+    let tree = CallTree::read_folded(text.as_bytes()).unwrap();
+    let columns = tree.columns(0, None, 10).unwrap();
+    assert!(columns.name.len() <= 11, "{} calls", columns.name.len());
+}
+
+#[test]
+fn names_of_any_letters_stand_in_what_perf_prints() {
+    let name = "größe_wäre_zählen_ü_ö";
+    for cut in 0..10 {
+        let name = format!("{name}{}", &"abcdefghij"[..cut]);
+        let text = format!("api 42 1.0: 7 cycles:\n\t  55d0c0ffee00 {name}+0x1 (/bin/ü)\n\n");
+        let profile = read(text.as_bytes()).unwrap();
+        assert_eq!(folded::write(&profile, None).unwrap(), format!("api;{name} 7\n"));
+    }
 }

@@ -16,6 +16,8 @@ pub fn demangle(name: &str) -> String {
         Ok(rust) => Some(format!("{rust:#}")),
         Err(_) => cpp_demangle::Symbol::new(name).ok().and_then(|cpp| cpp.demangle().ok()),
     };
+    // There are manglings of nothing, which say less than they are.
+    let readable = readable.filter(|readable| !readable.is_empty());
     shorten(readable.as_deref().unwrap_or(name), NAME_BYTES_MAX).to_owned()
 }
 
@@ -65,6 +67,7 @@ mod tests {
             ("i", "i"),
             ("_Z", "_Z"),
             ("_R", "_R"),
+            ("_ZNE", "_ZNE"),
             ("", ""),
         ] {
             assert_eq!(demangle(name), expected, "{name}");

@@ -185,7 +185,7 @@ impl fmt::Display for Written<'_> {
             (_, Value::Offset { by, back }) => {
                 write!(f, "{}{}", if *back { "-" } else { "" }, units::write_duration(*by))
             }
-            (Kind::Share { .. }, Value::Number(share)) => write!(f, "{}%", share * 100.0),
+            (Kind::Share { .. }, Value::Number(share)) => f.write_str(&units::write_share(*share)),
             (_, Value::Number(number)) => write!(f, "{number}"),
             (Kind::Bytes { .. }, Value::Count(n)) => write!(f, "{n}B"),
             (Kind::BytesPerSecond { .. }, Value::Count(n)) => write!(f, "{n}B/s"),

@@ -44,7 +44,7 @@ fn a_profile_goes_through_every_format_and_stays_the_same() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (stacks, pprof, sum) = (path("stacks.folded"), path("stacks.pb.gz"), path("sum.pb.gz"));
     fs::write(&stacks, BEFORE).unwrap();
-    printed(&["convert", &stacks, "--to", "pprof", "-o", &pprof], "");
+    printed(&["convert", &stacks, "-o", &pprof], "");
     assert_eq!(printed(&["convert", &pprof, "--to", "folded"], ""), BEFORE);
     printed(&["merge", &pprof, &stacks, "-o", &sum], "");
     let told = printed(&["top", &sum, "--all", "-n", "1"], "");
@@ -78,6 +78,7 @@ fn what_is_no_profile_is_refused_with_the_reason() {
         (&["top", "nosuch"][..], "", 2, "temblor: nosuch: No such file or directory"),
         (&["top", "-"], "main;work\n", 2, "temblor: standard input: line 1 is no folded stack"),
         (&["top", "-", "--type", "cpu"], BEFORE, 2, "no values of type \"cpu\"; it has samples"),
+        (&["convert", "-"], BEFORE, 2, "temblor: say with --to what to write"),
         (&["svg", "-"], "", 3, "temblor: standard input: the profile is empty"),
         (&["svg", "-"], "\u{1}\u{2}", 2, "temblor: standard input: not a valid pprof profile"),
     ] {

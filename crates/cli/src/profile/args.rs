@@ -186,9 +186,9 @@ pub(crate) struct Merge {
 pub(crate) struct Convert {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The format to write
+    /// The format to write [default: what the file's name ends in says]
     #[arg(long = "to", value_name = "FORMAT", value_enum)]
-    pub(crate) format: Format,
+    pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

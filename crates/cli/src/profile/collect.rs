@@ -64,7 +64,7 @@ fn collect(
     meant: Option<&str>,
 ) -> Result<Exit, Failure> {
     let output = written.output.output.as_deref();
-    let format = asked_format(written.format, output)?;
+    let format = asked_format("--format", written.format, output)?;
     need_root()?;
     if let Some(path) = output {
         try_to_write(path)?;

@@ -16,7 +16,7 @@ const CPU_LENGTH: Duration = Duration::from_secs(30);
 /// Fetches it, and writes what was asked for.
 pub(super) fn fetch(args: &Fetch) -> Result<Exit, Failure> {
     let output = args.written.output.output.as_deref();
-    let format = asked_format(args.written.format, output)?;
+    let format = asked_format("--format", args.written.format, output)?;
     let kind = match args.kind {
         Kind::Cpu => PprofKind::Cpu,
         Kind::Heap => PprofKind::Heap,

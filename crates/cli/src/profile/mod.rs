@@ -111,20 +111,29 @@ fn add_up(args: &Merge) -> Result<Exit, Failure> {
 
 fn rewrite(args: &Convert) -> Result<Exit, Failure> {
     let Source { profile: path, kind } = &args.source;
+    let output = args.output.output.as_deref();
+    let Some(format) = asked_format("--to", args.format, output)? else {
+        return Err(Failure::input(anyhow::anyhow!("say with --to what to write")));
+    };
     let profile = read(path)?;
-    let written = formatted(&profile, args.format, kind.as_deref(), &name_of(path))
+    let written = formatted(&profile, format, kind.as_deref(), &name_of(path))
         .map_err(|error| of_input(path, error))?;
-    write(args.output.output.as_deref(), &written)
+    write(output, &written)
 }
 
 /// Functions that are printed where no file is asked for.
 const SHOWN: usize = 30;
 
-/// What a file that is to be written has for a format. None: there is no file, and text is printed.
-fn asked_format(format: Option<Format>, output: Option<&Path>) -> Result<Option<Format>, Failure> {
+/// What a file that is to be written has for a format, by the option or by its name. None: there is no
+/// file.
+fn asked_format(
+    option: &str,
+    format: Option<Format>,
+    output: Option<&Path>,
+) -> Result<Option<Format>, Failure> {
     match (format.or_else(|| output.and_then(Format::of)), output) {
         (None, Some(path)) => Err(Failure::input(anyhow::anyhow!(
-            "{}: say with --format what to write, or end the name in .pb.gz, .svg, .folded, \
+            "{}: say with {option} what to write, or end the name in .pb.gz, .svg, .folded, \
              .speedscope.json, .firefox.json or .txt",
             path.display()
         ))),

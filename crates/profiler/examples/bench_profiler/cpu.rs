@@ -6,7 +6,7 @@ use temblor_profile::{SvgOptions, Tree, svg};
 use temblor_profiler::{Collected, End, Settings, Wanted};
 
 use crate::program::{Built, Program};
-use crate::{collected, tell};
+use crate::{collected, perf, tell};
 
 const RATE_HZ: u32 = 99;
 const CPU: Wanted = Wanted::Cpu { rate_hz: RATE_HZ };
@@ -37,6 +37,7 @@ pub(crate) fn measure(built: &Built) -> bool {
 
     let memory = peak_mib();
     met &= tell("memory of this program, MiB", memory, MEMORY_MIB_MAX, memory <= MEMORY_MIB_MAX);
+    beside_perf(&program);
 
     let Collected { profile, account } = collected(&[], &Settings::of(CPU), MACHINE_NS);
     let began_ns = now_ns();
@@ -54,6 +55,33 @@ pub(crate) fn measure(built: &Built) -> bool {
     let memory = peak_mib();
     met &= tell("memory of this program, MiB", memory, MEMORY_MIB_MAX, memory <= MEMORY_MIB_MAX);
     met
+}
+
+/// All processor time, from the first sample to the last stack with its names.
+fn beside_perf(program: &Program) {
+    let Some(theirs) = perf::looked_at(program.pid(), RATE_HZ, ROUND_NS / 1_000_000_000) else {
+        println!("perf is not installed, or cannot look here: nothing to compare with");
+        return;
+    };
+    let before = own_s();
+    let account = collected(&[program.target()], &Settings::of(CPU), ROUND_NS).account;
+    let ours = own_s() - before + account.cost.net_ns() as f64 / 1e9;
+    println!(
+        "processor time with all that belongs to it: {:.0} ms for {} stacks, perf {:.0} ms for {} ({:.1} \
+         times as much a stack, and {:.1} MB on disk)",
+        ours * 1e3,
+        account.samples,
+        theirs.seconds * 1e3,
+        theirs.samples,
+        theirs.seconds / theirs.samples / (ours / account.samples as f64),
+        theirs.bytes as f64 / 1e6,
+    );
+}
+
+/// Processor time of this program.
+fn own_s() -> f64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
 
 /// Microseconds a sample, the share of one processor, MiB of maps, the share that reaches the root.

@@ -1,5 +1,5 @@
-//! What profiling costs and how true it is: processors, waits, memory; beside bpftrace where it does
-//! the same.
+//! What profiling costs and how true it is: processors, waits, memory; beside perf and bpftrace where
+//! they do the same.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -11,6 +11,7 @@
 mod bpftrace;
 mod cpu;
 mod heap;
+mod perf;
 mod program;
 mod waits;
 

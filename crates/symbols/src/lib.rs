@@ -10,6 +10,7 @@
 
 mod elf;
 mod files;
+mod go;
 mod held;
 mod maps;
 mod names;

@@ -15,6 +15,7 @@ use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized};
 use blazesym::{ErrorKind, MaybeDefault};
 
 use crate::elf::{BuildId, Image};
+use crate::go::Go;
 use crate::held::Contents;
 use crate::names::is_mangled;
 use crate::open;
@@ -50,6 +51,8 @@ pub(crate) struct Resolver {
     blazesym: blazesym::symbolize::Symbolizer,
     /// In the order in which they are asked.
     sources: Vec<Elf>,
+    /// What Go programs know of themselves, debug information or not.
+    go: Option<Go>,
     /// What was wrong with one of them.
     pub(crate) trouble: Option<String>,
     /// How large its files are.
@@ -66,6 +69,7 @@ impl Resolver {
         let mut resolver = Self {
             blazesym: symbolizer(debug_dirs),
             sources: Vec::new(),
+            go: Go::open(&contents.file),
             trouble: None,
             bytes: size(&contents.file),
             _debug: None,
@@ -119,7 +123,23 @@ impl Resolver {
                 }
             }
         }
+        if let Some(go) = &self.go {
+            for (looked, address) in merged.iter_mut().zip(addresses) {
+                add_go(go, looked, *address);
+            }
+        }
         merged.into_iter().map(named).collect()
+    }
+}
+
+/// Debug information says more than Go's own table does, and symbols say less. What is C in a Go
+/// program the table does not know.
+fn add_go(go: &Go, looked: &mut Looked, address: u64) {
+    let has_file = |found: &Found| found.file.is_some();
+    if !looked.as_ref().is_ok_and(|found| found.iter().any(has_file))
+        && let Some(found) = go.look_up(address)
+    {
+        *looked = Ok(found);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod hostile;
+mod separate;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,8 @@ use blazesym::symbolize::source::{Elf, Kernel, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized};
 use blazesym::{ErrorKind, MaybeDefault};
 
-use crate::elf::{BuildId, Image};
+use crate::debuginfod::Debuginfod;
+use crate::elf::Image;
 use crate::go::Go;
 use crate::held::Contents;
 use crate::names::is_mangled;
@@ -62,10 +64,13 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new(contents: &Contents, debug_dirs: &[PathBuf]) -> Self {
+    pub(crate) fn new(
+        contents: &Contents,
+        debug_dirs: &[PathBuf],
+        debuginfod: Option<&mut Debuginfod>,
+    ) -> Self {
         let own = PathBuf::from(open::by_descriptor(&contents.file));
-        let build_id = contents.image.build_id.as_ref();
-        let debug = build_id.and_then(|id| debug_file(id, debug_dirs));
+        let debug = separate::debug_file(contents, debug_dirs, debuginfod);
         let mut resolver = Self {
             blazesym: symbolizer(debug_dirs),
             sources: Vec::new(),
@@ -75,7 +80,7 @@ impl Resolver {
             _debug: None,
         };
         match debug {
-            Some((file, image)) => {
+            Some(Contents { file, image, .. }) => {
                 let path = PathBuf::from(open::by_descriptor(&file));
                 resolver.add(&path, &image);
                 resolver.sources.push(plain(&own));
@@ -238,18 +243,6 @@ fn plain(path: &Path) -> Elf {
     let mut elf = Elf::new(path);
     elf.debug_syms = false;
     elf
-}
-
-/// Separate debug information by build id. It is found by the id alone, since not every file that
-/// was stripped has a link to it, and the link of one in a container leads into our own root.
-fn debug_file(id: &BuildId, debug_dirs: &[PathBuf]) -> Option<(File, Image)> {
-    let text = id.to_string();
-    let (first, rest) = text.split_at_checked(2)?;
-    debug_dirs.iter().find_map(|dir| {
-        let path = dir.join(".build-id").join(first).join(format!("{rest}.debug"));
-        let contents = Contents::new(open::regular(&path).ok()?).ok()?;
-        (contents.image.build_id.as_ref() == Some(id)).then_some((contents.file, contents.image))
-    })
 }
 
 fn ask(

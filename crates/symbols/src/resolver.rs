@@ -70,11 +70,13 @@ impl Resolver {
         debuginfod: Option<&mut Debuginfod>,
     ) -> Self {
         let own = PathBuf::from(open::by_descriptor(&contents.file));
+        let go = Go::open(&contents.file);
+        let debuginfod = debuginfod.filter(|_| go.is_none());
         let debug = separate::debug_file(contents, debug_dirs, debuginfod);
         let mut resolver = Self {
             blazesym: symbolizer(debug_dirs),
             sources: Vec::new(),
-            go: Go::open(&contents.file),
+            go,
             trouble: None,
             bytes: size(&contents.file),
             _debug: None,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -147,8 +148,12 @@ impl Debuginfod {
             ))
         };
         fs::create_dir_all(directory).map_err(cannot_keep)?;
-        // What is written only in part has another name, and goes away by itself.
-        let mut kept = NamedTempFile::new_in(directory).map_err(cannot_keep)?;
+        // What is written only in part has another name, and goes away by itself. Root keeps it in
+        // the directory of whoever calls sudo with their environment, whose tools read it too.
+        let mut kept = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o644))
+            .tempfile_in(directory)
+            .map_err(cannot_keep)?;
         let copied = self.copy(answer.into_body(), &mut kept, cannot_keep);
         let used = copied.and_then(|()| {
             let file = kept.reopen().map_err(cannot_keep)?;

@@ -11,10 +11,9 @@ use crate::elf::BuildId;
 use crate::held::Contents;
 use crate::open;
 
-/// Any of these gives names: symbols, debug information, the small table of symbols that Fedora
-/// keeps, and Go's own.
-const NAMED_BY: [&str; 5] =
-    [".symtab", ".debug_info", ".zdebug_info", ".gnu_debugdata", ".gopclntab"];
+/// Any of these gives names: symbols, debug information, and the small table of symbols that Fedora
+/// keeps. The names of a shared library's own functions that others may call do not suffice.
+const NAMED_BY: [&str; 4] = [".symtab", ".debug_info", ".zdebug_info", ".gnu_debugdata"];
 
 /// Separate debug information by build id. It is found by the id alone, since not every file that
 /// was stripped has a link to it, and the link of one in a container leads into our own root.

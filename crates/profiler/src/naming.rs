@@ -7,7 +7,9 @@ use temblor_profile::{
     Builder, Function, Known, Label, LabelValue, Line, Location, LocationId, Mapping, MappingId,
     Profile, ValueType,
 };
-use temblor_symbols::{FileId, Place, Symbolizer, Symbols, Unknown};
+use temblor_symbols::{
+    Debuginfod, DebuginfodSettings, FileId, Place, Symbolizer, Symbols, Unknown,
+};
 
 use crate::settings::Wanted;
 use crate::spaces::Spaces;
@@ -92,12 +94,17 @@ impl Found {
             }
         }
         let mut found = Self::default();
-        let mut symbolizer = Symbolizer::default();
+        // Only where the environment names servers.
+        let debuginfod = DebuginfodSettings::from_env().map(Debuginfod::new);
+        let mut symbolizer = Symbolizer::default().asking(debuginfod);
         for (file, offsets) in of_files {
             let offsets: Vec<u64> = offsets.into_iter().collect();
             let symbols = symbolizer.file(&spaces.files, file, &offsets);
             let places = offsets.into_iter().map(|offset| (file, offset));
             found.of_files.extend(places.zip(symbols));
+        }
+        for trouble in symbolizer.debuginfod().map(Debuginfod::troubles).unwrap_or_default() {
+            tracing::warn!("{trouble}");
         }
         let addresses: Vec<u64> = of_kernel.into_iter().collect();
         let symbols = symbolizer.kernel(&addresses);

@@ -34,6 +34,11 @@ impl BuildId {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    #[cfg(test)]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
 }
 
 impl fmt::Display for BuildId {

@@ -6,10 +6,15 @@
 //! open. What a runtime made while it ran is in no file; its [`PerfMap`] is read while the process
 //! lives, the later the better.
 //!
+//! Where somebody names servers that have debug files, [`Debuginfod`] fetches those of files without
+//! names; nothing else goes over a network.
+//!
 //! What this crate does not know: how addresses are collected, and what stacks are.
 
+mod debuginfod;
 mod elf;
 mod files;
+mod go;
 mod held;
 mod maps;
 mod names;
@@ -19,6 +24,7 @@ mod resolver;
 mod space;
 mod symbolizer;
 
+pub use debuginfod::{Debuginfod, DebuginfodSettings};
 pub use elf::BuildId;
 pub use files::{FileId, Files};
 pub use held::{Held, Unopened};

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod hostile;
+mod separate;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,9 @@ use blazesym::symbolize::source::{Elf, Kernel, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized};
 use blazesym::{ErrorKind, MaybeDefault};
 
-use crate::elf::{BuildId, Image};
+use crate::debuginfod::Debuginfod;
+use crate::elf::Image;
+use crate::go::Go;
 use crate::held::Contents;
 use crate::names::is_mangled;
 use crate::open;
@@ -50,6 +53,8 @@ pub(crate) struct Resolver {
     blazesym: blazesym::symbolize::Symbolizer,
     /// In the order in which they are asked.
     sources: Vec<Elf>,
+    /// What Go programs know of themselves, debug information or not.
+    go: Option<Go>,
     /// What was wrong with one of them.
     pub(crate) trouble: Option<String>,
     /// How large its files are.
@@ -59,19 +64,25 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new(contents: &Contents, debug_dirs: &[PathBuf]) -> Self {
+    pub(crate) fn new(
+        contents: &Contents,
+        debug_dirs: &[PathBuf],
+        debuginfod: Option<&mut Debuginfod>,
+    ) -> Self {
         let own = PathBuf::from(open::by_descriptor(&contents.file));
-        let build_id = contents.image.build_id.as_ref();
-        let debug = build_id.and_then(|id| debug_file(id, debug_dirs));
+        let go = Go::open(&contents.file);
+        let debuginfod = debuginfod.filter(|_| go.is_none());
+        let debug = separate::debug_file(contents, debug_dirs, debuginfod);
         let mut resolver = Self {
             blazesym: symbolizer(debug_dirs),
             sources: Vec::new(),
+            go,
             trouble: None,
             bytes: size(&contents.file),
             _debug: None,
         };
         match debug {
-            Some((file, image)) => {
+            Some(Contents { file, image, .. }) => {
                 let path = PathBuf::from(open::by_descriptor(&file));
                 resolver.add(&path, &image);
                 resolver.sources.push(plain(&own));
@@ -119,7 +130,23 @@ impl Resolver {
                 }
             }
         }
+        if let Some(go) = &self.go {
+            for (looked, address) in merged.iter_mut().zip(addresses) {
+                add_go(go, looked, *address);
+            }
+        }
         merged.into_iter().map(named).collect()
+    }
+}
+
+/// Debug information says more than Go's own table does, and symbols say less. What is C in a Go
+/// program the table does not know.
+fn add_go(go: &Go, looked: &mut Looked, address: u64) {
+    let has_file = |found: &Found| found.file.is_some();
+    if !looked.as_ref().is_ok_and(|found| found.iter().any(has_file))
+        && let Some(found) = go.look_up(address)
+    {
+        *looked = Ok(found);
     }
 }
 
@@ -218,18 +245,6 @@ fn plain(path: &Path) -> Elf {
     let mut elf = Elf::new(path);
     elf.debug_syms = false;
     elf
-}
-
-/// Separate debug information by build id. It is found by the id alone, since not every file that
-/// was stripped has a link to it, and the link of one in a container leads into our own root.
-fn debug_file(id: &BuildId, debug_dirs: &[PathBuf]) -> Option<(File, Image)> {
-    let text = id.to_string();
-    let (first, rest) = text.split_at_checked(2)?;
-    debug_dirs.iter().find_map(|dir| {
-        let path = dir.join(".build-id").join(first).join(format!("{rest}.debug"));
-        let contents = Contents::new(open::regular(&path).ok()?).ok()?;
-        (contents.image.build_id.as_ref() == Some(id)).then_some((contents.file, contents.image))
-    })
 }
 
 fn ask(

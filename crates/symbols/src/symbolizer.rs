@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::debuginfod::Debuginfod;
 use crate::files::{FileId, Files};
 use crate::held::Contents;
 use crate::names::{demangle, shorten};
@@ -59,6 +60,7 @@ pub struct Symbols {
 #[derive(Debug)]
 pub struct Symbolizer {
     debug_dirs: Vec<PathBuf>,
+    debuginfod: Option<Debuginfod>,
     /// Those that were used last come last.
     resolvers: VecDeque<(FileId, Resolver)>,
     kernel: Option<KernelResolver>,
@@ -85,12 +87,26 @@ impl Symbolizer {
     pub fn new(debug_dirs: impl IntoIterator<Item = PathBuf>) -> Self {
         Self {
             debug_dirs: debug_dirs.into_iter().collect(),
+            debuginfod: None,
             resolvers: VecDeque::new(),
             kernel: None,
             known: HashMap::new(),
             words: HashSet::new(),
             troubles: HashMap::new(),
         }
+    }
+
+    /// The same, which asks for the debug files of what has no names; that may take as long as the
+    /// settings let it.
+    #[must_use]
+    pub fn asking(self, debuginfod: Option<Debuginfod>) -> Self {
+        Self { debuginfod, ..self }
+    }
+
+    /// Who is asked for debug files, and what went wrong with it.
+    #[must_use]
+    pub fn debuginfod(&self) -> Option<&Debuginfod> {
+        self.debuginfod.as_ref()
     }
 
     /// Names for offsets into a file, one answer for each. Asking for all that is wanted of one
@@ -161,7 +177,8 @@ impl Symbolizer {
             Some(at) => self.resolvers.remove(at).map(|(_, resolver)| resolver),
             None => None,
         };
-        let mut resolver = resolver.unwrap_or_else(|| Resolver::new(contents, &self.debug_dirs));
+        let mut resolver = resolver
+            .unwrap_or_else(|| Resolver::new(contents, &self.debug_dirs, self.debuginfod.as_mut()));
         let mut found = resolver.look_up(&loaded).into_iter();
         if let Some(trouble) = &resolver.trouble {
             self.troubles.insert(file, shorten(trouble, SYSTEM_NAME_BYTES_MAX).into());

@@ -36,7 +36,7 @@ fn look_up(bytes: &[u8]) -> Option<(Vec<Looked>, Option<String>)> {
         .filter_map(|offset| contents.image.address_of(offset))
         .take(8192)
         .collect();
-    let mut resolver = Resolver::new(&contents, &[]);
+    let mut resolver = Resolver::new(&contents, &[], None);
     let found = resolver.look_up(&addresses);
     assert_eq!(found.len(), addresses.len());
     Some((found, resolver.trouble))

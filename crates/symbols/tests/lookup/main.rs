@@ -5,6 +5,7 @@
 
 mod compiled;
 mod ended;
+mod go;
 mod jit;
 mod kernel;
 mod own;

@@ -5,7 +5,7 @@ use temblor_profiler::{Settings, Wanted};
 
 use crate::bpftrace::{ALLOCATIONS, Bpftrace};
 use crate::program::{Built, Program};
-use crate::{collected, has, median, tell};
+use crate::{collected, has, median, tell, while_collected};
 
 const EVERY_BYTES: u64 = 128 << 10;
 const ROUNDS: usize = 3;
@@ -54,22 +54,13 @@ pub(crate) fn measure(built: &Built) -> bool {
     met & tell("bytes of known sizes are off by at most", off, OFF_MAX, off <= OFF_MAX)
 }
 
-/// The median while we watch, which begins some moments after we are asked to.
+/// The same while we watch.
 fn watched(program: &mut Program) -> f64 {
-    let target = program.target();
-    std::thread::scope(|scope| {
-        let settings = Settings::of(Wanted::Heap { every_bytes: EVERY_BYTES });
-        let watching = scope.spawn(move || drop(collected(&[target], &settings, ROUND_NS)));
-        let mut figures = Vec::new();
-        while !watching.is_finished() {
-            figures.push(program.figure());
-        }
-        watching.join().unwrap();
-        // Those of the middle third: it was watched then.
-        figures.drain(..figures.len() / 3);
-        figures.truncate(figures.len() / 2);
-        median(figures)
-    })
+    let settings = Settings::of(Wanted::Heap { every_bytes: EVERY_BYTES });
+    let (collected, took) = while_collected(program.target(), &settings, || pair_ns(program));
+    let account = collected.account;
+    println!("  ({} blocks sampled, {} lost)", account.samples, account.lost);
+    took
 }
 
 fn pair_ns(program: &mut Program) -> f64 {

@@ -16,6 +16,8 @@ mod program;
 mod waits;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use temblor_event::clock::now_ns;
 use temblor_host::target::Target;
@@ -42,6 +44,29 @@ fn collected(targets: &[Target], settings: &Settings, length_ns: u64) -> Collect
     let mut end_ns = None;
     let enough = || now_ns() >= *end_ns.get_or_insert(now_ns() + length_ns);
     collect(targets, &settings, enough).unwrap()
+}
+
+/// What is collected while something is done, once everything is in place; and what that gives.
+fn while_collected<T>(
+    target: Target,
+    settings: &Settings,
+    doing: impl FnOnce() -> T,
+) -> (Collected, T) {
+    let (is_done, (tell, is_in_place)) = (AtomicBool::new(false), sync_channel(1));
+    std::thread::scope(|scope| {
+        let collecting = scope.spawn(|| {
+            let enough = || {
+                // Asked for the first time once everything is in place.
+                let _ = tell.try_send(());
+                is_done.load(Ordering::Relaxed)
+            };
+            collect(&[target], settings, enough).unwrap()
+        });
+        is_in_place.recv().unwrap();
+        let done = doing();
+        is_done.store(true, Ordering::Relaxed);
+        (collecting.join().unwrap(), done)
+    })
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -1,6 +1,6 @@
 //! The programs that are profiled: those of the tests.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -27,7 +27,9 @@ impl Built {
     }
 
     pub(crate) fn start(&self, args: &[&str]) -> Program {
-        let mut child = Command::new(&self.path).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Command::new(&self.path);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
@@ -52,8 +54,9 @@ impl Program {
         Target { pids: vec![self.pid()], ..Target::of_namespace("program", netns, Vec::new()) }
     }
 
-    /// The next figure that it says.
+    /// What it measures now.
     pub(crate) fn figure(&mut self) -> f64 {
+        self.child.stdin.as_mut().unwrap().write_all(b".").unwrap();
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
         line.trim().parse().unwrap()

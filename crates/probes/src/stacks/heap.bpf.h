@@ -131,6 +131,15 @@ static __always_inline __u64 walks_allocation(struct pt_regs___registers *ctx, _
 	return t_ns;
 }
 
+/* glibc's MALLOC_ALIGNMENT. */
+#define HEAP_ALIGNMENT 16
+
+/* Whether the address comes where the first argument says, and not as the result. */
+static __always_inline int puts_address(__u64 call)
+{
+	return call == STACKS_ALIGNED_TO || call == STACKS_ALIGNED_TO_BY_MALLOC;
+}
+
 /* The address is known. */
 static __always_inline void allocated(struct pt_regs___registers *ctx, __u64 t_ns, __u64 call)
 {
@@ -140,7 +149,7 @@ static __always_inline void allocated(struct pt_regs___registers *ctx, __u64 t_n
 	struct stacks_allocation allocation = { .t_ns = t_ns, .thread = thread };
 	__u64 *result;
 
-	if (call == STACKS_ALIGNED_TO) {
+	if (puts_address(call)) {
 		result = bpf_map_lookup_elem(&heap_results, &thread);
 		if (!result || !reads(NULL, &block.address, *result))
 			block.address = 0;
@@ -188,9 +197,17 @@ int heap_allocates(struct pt_regs___registers *ctx)
 		frees(first);
 		size = second;
 		break;
+	case STACKS_ALIGNED_BY_MALLOC:
+		if (first <= HEAP_ALIGNMENT)
+			return 1;
+		/* fallthrough */
 	case STACKS_ALIGNED:
 		size = second;
 		break;
+	case STACKS_ALIGNED_TO_BY_MALLOC:
+		if (second <= HEAP_ALIGNMENT)
+			return 1;
+		/* fallthrough */
 	default:
 		size = third;
 	}
@@ -199,7 +216,7 @@ int heap_allocates(struct pt_regs___registers *ctx)
 	*t_ns = walks_allocation(ctx, size);
 	if (!*t_ns)
 		return 1;
-	if (call == STACKS_ALIGNED_TO) {
+	if (puts_address(call)) {
 		thread = bpf_get_current_pid_tgid();
 		result = first;
 		bpf_map_update_elem(&heap_results, &thread, &result, BPF_ANY);

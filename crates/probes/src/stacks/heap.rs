@@ -31,6 +31,11 @@ pub enum Allocates {
     AnewByMalloc,
     /// The third, and the first says where the address is put: `posix_memalign`.
     AlignedTo,
+    /// As [`Allocates::Aligned`]; but where no more than malloc's own alignment of 16 bytes is asked for
+    /// it goes on in `malloc`, which is counted there.
+    AlignedByMalloc,
+    /// The same of [`Allocates::AlignedTo`].
+    AlignedToByMalloc,
 }
 
 impl Allocates {
@@ -42,6 +47,8 @@ impl Allocates {
             Self::Aligned => stacks_call::STACKS_ALIGNED,
             Self::AnewByMalloc => stacks_call::STACKS_REALLOC_BY_MALLOC,
             Self::AlignedTo => stacks_call::STACKS_ALIGNED_TO,
+            Self::AlignedByMalloc => stacks_call::STACKS_ALIGNED_BY_MALLOC,
+            Self::AlignedToByMalloc => stacks_call::STACKS_ALIGNED_TO_BY_MALLOC,
         };
         call.0.into()
     }

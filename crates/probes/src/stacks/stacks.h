@@ -37,6 +37,9 @@ enum stacks_call {
 	STACKS_ALIGNED_TO = 4,
 	/* As realloc; but where nothing is to be freed it goes on in malloc, which is counted there. */
 	STACKS_REALLOC_BY_MALLOC = 5,
+	/* As those; but where no more than malloc's own alignment is asked for they go on in malloc. */
+	STACKS_ALIGNED_BY_MALLOC = 6,
+	STACKS_ALIGNED_TO_BY_MALLOC = 7,
 };
 
 /* What tells an allocation from others: its thread, and when its stack was taken. */

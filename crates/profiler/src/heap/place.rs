@@ -36,6 +36,9 @@ const FREES: [&str; 11] = [
     "_ZdaPvSt11align_val_t",
     "_ZdaPvmSt11align_val_t",
 ];
+/// Only the GNU C library has it, whose functions for aligned memory go on in `malloc` where that is
+/// aligned enough (`_mid_memalign`, since version 2.26).
+const OF_GLIBC: &str = "gnu_get_libc_version";
 /// How much of a function is looked at for jumps.
 const FUNCTION_MAX: usize = 64 << 10;
 /// How much of a function is looked at for a place.
@@ -48,11 +51,13 @@ pub(super) fn allocator(file: &[u8]) -> Option<Allocator> {
     let mut found = Allocator::default();
     let mut malloc = None;
     let mut reallocs = Vec::new();
+    let mut is_glibc = false;
     for symbol in object.dynamic_symbols().chain(object.symbols()) {
         let is_code = symbol.is_definition() && symbol.kind() == SymbolKind::Text;
         let Some(name) = symbol.name().ok().filter(|_| is_code && symbol.size() > 0) else {
             continue;
         };
+        is_glibc |= name == OF_GLIBC;
         let Some(place) = file_place(&segments, symbol.address()) else { continue };
         let named = PREFIXES.iter().filter_map(|prefix| name.strip_prefix(prefix));
         for name in named {
@@ -78,6 +83,13 @@ pub(super) fn allocator(file: &[u8]) -> Option<Allocator> {
                 *allocates = Allocates::AnewByMalloc;
             }
         }
+    }
+    for (_, allocates) in found.allocates.iter_mut().filter(|_| is_glibc) {
+        *allocates = match *allocates {
+            Allocates::Aligned => Allocates::AlignedByMalloc,
+            Allocates::AlignedTo => Allocates::AlignedToByMalloc,
+            other => other,
+        };
     }
     // One function may have several names.
     found.allocates.sort_unstable_by_key(|(place, _)| *place);
@@ -197,6 +209,7 @@ mod tests {
         let has = |of| found.allocates.iter().any(|(_, allocates)| *allocates == of);
         assert!(has(Allocates::Size) && has(Allocates::Product), "{found:?}");
         assert!(has(Allocates::Anew) || has(Allocates::AnewByMalloc), "{found:?}");
+        assert!(!has(Allocates::Aligned) && has(Allocates::AlignedToByMalloc), "{found:?}");
         assert_eq!(found.frees.len(), 1, "{found:?}");
         assert_eq!(allocator(b"no program"), None);
     }

@@ -62,9 +62,12 @@ fn what_is_allocated_and_kept_is_told_by_where() {
     // All are called equally often: what each allocates is known by comparing them.
     let kept = sum(BYTES, "keeps");
     assert!(kept > 2e6, "too little to tell: {account:?}");
-    for (function, size, times) in
-        [("gives_back", 500.0, 2.0), ("grows", 3300.0, 1.0), ("aligned", 2000.0, 1.0)]
-    {
+    for (function, size, times) in [
+        ("gives_back", 500.0, 2.0),
+        ("grows", 3300.0, 1.0),
+        ("aligned", 2000.0, 1.0),
+        ("aligned_little", 2000.0, 1.0),
+    ] {
         // Five standard errors of as many samples as there are of the smaller of them.
         let expected: f64 = size * times / 1000.0;
         let error = 5.0 * (2.0 * 16384.0 / (kept * expected.min(1.0))).sqrt();
@@ -76,7 +79,7 @@ fn what_is_allocated_and_kept_is_told_by_where() {
     // Only those are kept.
     assert!((sum(LIVE_BYTES, "keeps") / kept - 1.0).abs() < 0.02, "{}", sum(LIVE_BYTES, "keeps"));
     assert!(sum(LIVE_OBJECTS, "keeps") / times > 0.98);
-    for function in ["gives_back", "grows", "aligned"] {
+    for function in ["gives_back", "grows", "aligned", "aligned_little"] {
         let live = sum(LIVE_BYTES, function) / sum(BYTES, function);
         assert!(live < 0.01, "{function}: {live}");
     }

@@ -210,6 +210,17 @@ NOINLINE void aligned(void)
 	sink++;
 }
 
+/* No more than malloc gives. */
+NOINLINE void aligned_little(void)
+{
+	void *block = NULL;
+
+	if (!posix_memalign(&block, 16, 2000))
+		sink += (unsigned long)block;
+	free(block);
+	sink++;
+}
+
 static void allocates(void)
 {
 	for (;;) {
@@ -219,6 +230,7 @@ static void allocates(void)
 			gives_back();
 			grows();
 			aligned();
+			aligned_little();
 		}
 		/* As much as a test can bear. */
 		rest(1);

@@ -1,5 +1,6 @@
 //! Many stacks to one picture: how long it takes and how much memory, beside inferno on the same
-//! stacks in the same run. Each is a process of its own, so that its memory is its own.
+//! stacks in the same run; and to a table, beside `go tool pprof` where there is a `go`. Each is a
+//! process of its own, so that its memory is its own.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use temblor_profile::{SvgOptions, Tree, svg};
+use temblor_profile::{SvgOptions, TopOptions, Tree, ValueType, folded, pprof, svg, top};
 
 const STACKS: u32 = 400_000;
 const ROUNDS: usize = 5;
@@ -42,6 +43,10 @@ fn main() -> ExitCode {
             inferno::flamegraph::from_reader(&mut options, file, &mut picture).unwrap();
             picture.len()
         }),
+        ["top", path] => timed(|| {
+            let profile = pprof::read(&std::fs::read(path).unwrap()).unwrap();
+            top(&profile, &TopOptions::default()).unwrap().len()
+        }),
         [] => return compare(),
         _ => println!("it takes no arguments"),
     }
@@ -62,9 +67,34 @@ fn compare() -> ExitCode {
     }
     println!("time, ours / inferno: {:.2}", told[0].0 / told[1].0);
     println!("memory, ours / inferno: {:.2}", told[0].1 / told[1].1);
+    beside_pprof(&path);
     let met = told[0].0 <= SECONDS_MAX && told[0].1 <= MIB_MAX;
     println!("at most {SECONDS_MAX} s and {MIB_MAX} MiB: {}", if met { "met" } else { "MISSED" });
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The same stacks in pprof's format, to the table of the heaviest functions.
+fn beside_pprof(stacks: &Path) {
+    let profile =
+        folded::read(&std::fs::read(stacks).unwrap()[..], ValueType::new("samples", "count"));
+    let path = stacks.with_extension("pb.gz");
+    std::fs::write(&path, pprof::write(&profile.unwrap())).unwrap();
+    let ours = (0..ROUNDS).map(|_| run("top", &path).0).fold(f64::INFINITY, f64::min);
+    let theirs = || {
+        let began = Instant::now();
+        let told = Command::new("go").args(["tool", "pprof", "-top"]).arg(&path).output();
+        told.is_ok_and(|told| told.status.success()).then(|| began.elapsed().as_secs_f64())
+    };
+    // Newer ones build it when it is run for the first time.
+    let Some(first) = theirs() else {
+        println!("top of them: {ours:.2} s; there is no go to compare with");
+        return;
+    };
+    let best = (0..ROUNDS).filter_map(|_| theirs()).fold(first, f64::min);
+    println!(
+        "top of them: {ours:.2} s, go tool pprof {best:.2} s; ours / theirs: {:.2}",
+        ours / best
+    );
 }
 
 /// Seconds, MiB and megabytes of the picture.

@@ -9,7 +9,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Scope;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -121,15 +120,12 @@ fn pause() {
     std::thread::park_timeout(Duration::from_millis(20));
 }
 
-/// Sends the same request to a server again and again, until the flag says that it is enough.
-fn ask_again_and_again<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    socket: PathBuf,
-    request: impl Into<String>,
-    is_enough: &'scope AtomicBool,
-) {
-    let request = request.into();
-    scope.spawn(move || {
+/// A server, while it is sent the same requests at its socket again and again.
+#[track_caller]
+fn is_hot_while_asked(busy: &Busy, requests: &str, function: &str) {
+    let socket = busy.dir.path().join("socket");
+    let is_enough = AtomicBool::new(false);
+    let ask = || {
         let deadline_ns = now_ns() + BOUND_NS;
         let mut answer = vec![0; 1 << 16];
         while !is_enough.load(Ordering::Relaxed) && now_ns() < deadline_ns {
@@ -137,9 +133,15 @@ fn ask_again_and_again<'scope>(
                 pause();
                 continue;
             };
-            stream.write_all(request.as_bytes()).unwrap();
+            stream.write_all(requests.as_bytes()).unwrap();
             while stream.read(&mut answer).is_ok_and(|read| read > 0) {}
         }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(ask);
+        let _enough = Enough(&is_enough);
+        busy.works();
+        busy.is_hot_in(|name| name == function);
     });
 }
 
@@ -191,21 +193,9 @@ fn redis_spends_its_time_comparing_keys_with_a_pattern() {
         ]);
     });
     let Some(busy) = busy else { return };
-    let socket = busy.dir.path().join("socket");
-    let is_enough = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        ask_again_and_again(
-            scope,
-            socket,
-            // Most of what it does is to be the one thing.
-            format!("DEBUG POPULATE 200000\r\n{}QUIT\r\n", "KEYS *a*b*c*d*\r\n".repeat(30)),
-            &is_enough,
-        );
-        let enough = Enough(&is_enough);
-        busy.works();
-        busy.is_hot_in(|name| name == "keysCommand");
-        drop(enough);
-    });
+    // Most of what it does is to be the one thing.
+    let requests = format!("DEBUG POPULATE 200000\r\n{}QUIT\r\n", "KEYS *a*b*c*d*\r\n".repeat(30));
+    is_hot_while_asked(&busy, &requests, "keysCommand");
 }
 
 #[test]
@@ -234,20 +224,9 @@ fn nginx_spends_its_time_compressing() {
         command.arg("-c").arg(&file).arg("-p").arg(dir);
     });
     let Some(busy) = busy else { return };
-    let socket = busy.dir.path().join("socket");
-    let is_enough = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        ask_again_and_again(
-            scope,
-            socket,
-            "GET /text.txt HTTP/1.1\r\nHost: it\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
-            &is_enough,
-        );
-        let enough = Enough(&is_enough);
-        busy.works();
-        busy.is_hot_in(|name| name == "deflate");
-        drop(enough);
-    });
+    let request = "GET /text.txt HTTP/1.1\r\nHost: it\r\nAccept-Encoding: gzip\r\n\
+                   Connection: close\r\n\r\n";
+    is_hot_while_asked(&busy, request, "deflate");
 }
 
 /// A backend for itself, without a server around it, reads its queries from where it is told.

@@ -29,8 +29,8 @@ struct Block {
 
 impl Block {
     /// A program's memory ends with it, also where its process goes on with another program.
-    fn has_its_program(&self) -> bool {
-        self.start_stack.is_some() && self.start_stack == start_stack(self.seen.pid)
+    fn is_of(&self, program: Option<u64>) -> bool {
+        self.start_stack.is_some() && self.start_stack == program
     }
 }
 
@@ -70,7 +70,8 @@ impl Allocations {
         let ended = |pid: &u32, program: &mut u64| programs.get(pid) != Some(program);
         for (pid, _) in self.watched.extract_if(ended) {
             sampler.unwatch(pid);
-            self.live.retain(|_, block| block.seen.pid != pid || block.has_its_program());
+            let program = programs.get(&pid).copied();
+            self.live.retain(|_, block| block.seen.pid != pid || block.is_of(program));
         }
         let mut refused = None;
         for (pid, program) in programs {
@@ -151,8 +152,11 @@ impl Allocations {
     /// Adds what is still in use, by how old it is. What a program has that has ended is not; and what
     /// came after the end may have been followed no longer. Returns how many there was no room for.
     pub(crate) fn end(self, now_ns: u64, into: &mut Collecting) -> u64 {
+        let mut programs: HashMap<u32, Option<u64>> = HashMap::new();
         for (allocation, block) in self.live {
-            if allocation.t_ns > now_ns || !block.has_its_program() {
+            let pid = block.seen.pid;
+            let program = *programs.entry(pid).or_insert_with(|| start_stack(pid));
+            if allocation.t_ns > now_ns || !block.is_of(program) {
                 continue;
             }
             let Block { mut seen, weight, .. } = block;

@@ -404,9 +404,24 @@ struct pt_regs___arm64 {
 	__s32 syscallno;
 };
 
+/* A call whose return is followed. */
+struct return_instance {
+	/* Where its return address lies. */
+	unsigned long stack;
+	/* What belongs there. */
+	unsigned long orig_ret_vaddr;
+	/* The call around it. */
+	struct return_instance *next;
+};
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	struct files_struct *files;
+	struct uprobe_task *utask;
 	/* Of the thread. */
 	int pid;
 	/* Of its process. */

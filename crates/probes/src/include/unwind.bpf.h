@@ -10,6 +10,7 @@
 #ifndef TEMBLOR_UNWIND_BPF_H
 #define TEMBLOR_UNWIND_BPF_H
 
+#include "returns.bpf.h"
 #include "task.bpf.h"
 #include "unwind.h"
 
@@ -20,6 +21,10 @@
 #define UNWIND_SEARCH_STEPS 11
 /* The selector of programs of 64 bits. */
 #define UNWIND_WIDE 0x33
+/* As much of a stack is read at once. Frames lie close together, and each reading costs as much as
+ * copying some hundred bytes; what was not touched lately costs more the more of it is read. */
+#define UNWIND_WINDOW_BYTES 512
+#define UNWIND_MEMORY_PAGE_BYTES 4096
 /* Walks that may be under way on a processor: of a thread, and of what interrupts it. */
 #define UNWIND_SLOTS 4
 
@@ -62,12 +67,20 @@ struct unwinder {
 	__u64 sp;
 	__u64 bp;
 	struct unwind_mapping mapping;
+	/* The one before it: code goes to and fro between a program and its libraries. */
+	struct unwind_mapping mapping_before;
 	__u32 process;
 	/* The address is what was found where a frame pointer was taken for granted. */
 	__u32 is_guess;
+	/* The innermost of the calls further out whose return is followed. */
+	struct return_instance *followed;
 	/* Of a search. Read anew at each step, so that the verifier takes all steps for the same. */
 	volatile __u32 low;
 	volatile __u32 count;
+	/* What was read last of the thread's memory, from which address on. */
+	__u64 window_begin;
+	__u64 window_bytes;
+	__u8 window[UNWIND_WINDOW_BYTES];
 	struct unwind_stack stack;
 };
 
@@ -99,13 +112,25 @@ static __always_inline void give_back(struct unwinder *of)
 	__sync_lock_test_and_set(&of->is_taken, 0);
 }
 
+static __always_inline int has(struct unwind_mapping *mapping, __u64 pc)
+{
+	return pc >= mapping->begin && pc < mapping->end;
+}
+
 static __always_inline int finds_mapping(struct unwinder *of)
 {
 	struct unwind_process *process;
+	struct unwind_mapping before;
 	__u32 at;
 
-	if (of->pc >= of->mapping.begin && of->pc < of->mapping.end)
+	if (has(&of->mapping, of->pc))
 		return 1;
+	before = of->mapping_before;
+	of->mapping_before = of->mapping;
+	if (has(&before, of->pc)) {
+		of->mapping = before;
+		return 1;
+	}
 	process = bpf_map_lookup_elem(&processes, &of->process);
 	if (!process)
 		return 0;
@@ -130,7 +155,7 @@ static __always_inline int finds_mapping(struct unwinder *of)
 	if (at >= UNWIND_MAPPINGS_MAX)
 		return 0;
 	of->mapping = process->mappings[at];
-	return of->pc >= of->mapping.begin && of->pc < of->mapping.end;
+	return has(&of->mapping, of->pc);
 }
 
 static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
@@ -176,13 +201,46 @@ static __always_inline struct unwind_rule *find_rule(struct unwinder *of)
 	return bpf_map_lookup_elem(&rules, &rule);
 }
 
+/* Looks at a place in the thread's memory and what lies behind it, as far as its page goes: what lies
+ * in the next one need not be there. */
+static __always_inline int looks_at(struct unwinder *of, struct task_struct *other, __u64 from)
+{
+	__u64 bytes = UNWIND_MEMORY_PAGE_BYTES - (from & (UNWIND_MEMORY_PAGE_BYTES - 1));
+
+	if (bytes > UNWIND_WINDOW_BYTES)
+		bytes = UNWIND_WINDOW_BYTES;
+	if (bytes < sizeof(__u64))
+		bytes = sizeof(__u64);
+	of->window_begin = from;
+	of->window_bytes = 0;
+	if (other ? bpf_copy_from_user_task(of->window, bytes, (void *)from, other, 0) :
+		    bpf_probe_read_user(of->window, bytes, (void *)from))
+		return 0;
+	of->window_bytes = bytes;
+	return 1;
+}
+
+static __noinline int looks_at_own(struct unwinder *of, __u64 from)
+{
+	return looks_at(of, NULL, from);
+}
+
 /* From the current thread's memory, or from that of another one, which is NULL otherwise and known
  * when this is compiled: only programs that may sleep can look there. */
-static __always_inline int reads(struct task_struct *other, __u64 *into, __u64 from)
+static __always_inline int reads(struct unwinder *of, struct task_struct *other, __u64 *into,
+				 __u64 from)
 {
-	if (other)
-		return bpf_copy_from_user_task(into, sizeof(*into), (void *)from, other, 0) == 0;
-	return bpf_probe_read_user(into, sizeof(*into), (void *)from) == 0;
+	__u64 at = from - of->window_begin;
+
+	if (at >= UNWIND_WINDOW_BYTES || at + sizeof(*into) > of->window_bytes) {
+		if (!(other ? looks_at(of, other, from) : looks_at_own(of, from)))
+			return 0;
+		at = 0;
+	}
+	if (at > UNWIND_WINDOW_BYTES - sizeof(*into))
+		return 0;
+	*into = *(__u64 *)&of->window[at];
+	return 1;
 }
 
 /* How far a frame pointer may be from the stack pointer where nobody says that it is one. */
@@ -208,10 +266,15 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 						   struct task_struct *other)
 {
 	struct unwind_rule *rule;
-	__u64 cfa, bp = of->bp, pc;
+	__u64 cfa, bp = of->bp, pc, place;
 
-	if (!finds_mapping(of))
+	if (!finds_mapping(of)) {
+		if (is_returning(&of->followed, &of->pc, &of->sp)) {
+			of->pc--;
+			return 0;
+		}
 		return of->is_guess ? UNWIND_END_NO_RULE : UNWIND_END_NO_MAPPING;
+	}
 	rule = NULL;
 	of->is_guess = 0;
 	if (of->mapping.pages) {
@@ -227,7 +290,8 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 			return UNWIND_END_ROOT;
 		if (of->bp & 7)
 			return UNWIND_END_NO_RULE;
-		if (!reads(other, &bp, of->bp) || !reads(other, &pc, of->bp + 8))
+		place = of->bp + 8;
+		if (!reads(of, other, &bp, of->bp) || !reads(of, other, &pc, place))
 			return UNWIND_END_UNREADABLE;
 		cfa = of->bp + 16;
 	} else {
@@ -241,7 +305,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 		case UNWIND_CFA_AT_STACK:
 		case UNWIND_CFA_AT_FRAME:
 			cfa = rule->cfa == UNWIND_CFA_AT_STACK ? of->sp : of->bp;
-			if (!reads(other, &cfa, cfa + rule->cfa_offset))
+			if (!reads(of, other, &cfa, cfa + rule->cfa_offset))
 				return UNWIND_END_UNREADABLE;
 			cfa += rule->cfa_plus;
 			break;
@@ -249,9 +313,9 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 			cfa = of->sp + 8 + ((of->pc & 15) >= (__u32)rule->cfa_offset ? 8 : 0);
 			break;
 		case UNWIND_CFA_SIGNAL:
-			if (!reads(other, &of->pc, of->sp + SIGNAL_PC) ||
-			    !reads(other, &of->bp, of->sp + SIGNAL_BP) ||
-			    !reads(other, &of->sp, of->sp + SIGNAL_SP))
+			if (!reads(of, other, &of->bp, of->sp + SIGNAL_BP) ||
+			    !reads(of, other, &of->pc, of->sp + SIGNAL_PC) ||
+			    !reads(of, other, &of->sp, of->sp + SIGNAL_SP))
 				return UNWIND_END_UNREADABLE;
 			/* It was interrupted there, and has called nobody. The stack may be another. */
 			return 0;
@@ -264,21 +328,24 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 		case UNWIND_SAVED_UNCHANGED:
 			break;
 		case UNWIND_SAVED_AT_CFA:
-			if (!reads(other, &bp, cfa + rule->saved_offset))
+			if (!reads(of, other, &bp, cfa + rule->saved_offset))
 				return UNWIND_END_UNREADABLE;
 			break;
 		case UNWIND_SAVED_AT_STACK:
 		case UNWIND_SAVED_AT_FRAME:
 			bp = rule->saved == UNWIND_SAVED_AT_STACK ? of->sp : of->bp;
-			if (!reads(other, &bp, bp + rule->saved_offset))
+			if (!reads(of, other, &bp, bp + rule->saved_offset))
 				return UNWIND_END_UNREADABLE;
 			break;
 		default:
 			bp = UNWIND_BP_UNKNOWN;
 		}
-		if (!reads(other, &pc, cfa + rule->return_offset))
+		place = cfa + rule->return_offset;
+		if (!reads(of, other, &pc, place))
 			return UNWIND_END_UNREADABLE;
 	}
+	if (of->followed)
+		pc = real_return(&of->followed, place, pc);
 	if (!pc)
 		return UNWIND_END_ROOT;
 	if (cfa <= of->sp)
@@ -329,12 +396,13 @@ static __always_inline int is_known(__u32 process, __u64 start_stack)
  * another. 0: nobody's are known. */
 static __always_inline __u32 known_as(struct task_struct *task)
 {
-	__u64 start_stack = BPF_CORE_READ(task, mm, start_stack);
+	struct mm_struct *mm = task->mm;
+	__u64 start_stack = mm ? mm->start_stack : 0;
 	__u32 process = task->tgid;
 
 	if (is_known(process, start_stack))
 		return process;
-	process = BPF_CORE_READ(task, real_parent, tgid);
+	process = task->real_parent->tgid;
 	return is_known(process, start_stack) ? process : 0;
 }
 
@@ -401,8 +469,10 @@ static __always_inline int begins_walk(struct unwinder *of, struct task_struct *
 	of->sp = registers->sp;
 	of->bp = registers->bp;
 	of->is_guess = 0;
-	of->mapping.begin = 0;
+	of->followed = followed_return(task);
+	of->window_bytes = 0;
 	of->mapping.end = 0;
+	of->mapping_before.end = 0;
 	if (registers->cs != UNWIND_WIDE) {
 		stack->end = UNWIND_END_NARROW;
 		return 0;

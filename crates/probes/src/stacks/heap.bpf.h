@@ -151,7 +151,7 @@ static __always_inline void allocated(struct pt_regs___registers *ctx, __u64 t_n
 
 	if (puts_address(call)) {
 		result = bpf_map_lookup_elem(&heap_results, &thread);
-		if (!result || !reads(NULL, &block.address, *result))
+		if (!result || bpf_probe_read_user(&block.address, sizeof(block.address), (void *)*result))
 			block.address = 0;
 		bpf_map_delete_elem(&heap_results, &thread);
 	}

@@ -37,7 +37,11 @@ fn collected_until(
     running: &Running,
     enough: impl FnMut() -> bool,
 ) -> Option<Result<Collected, Error>> {
-    match collect(&[running.target()], &Settings::of(SETTINGS), enough) {
+    or_skipped(collect(&[running.target()], &Settings::of(SETTINGS), enough))
+}
+
+fn or_skipped(collected: Result<Collected, Error>) -> Option<Result<Collected, Error>> {
+    match collected {
         // Before Linux 6.13.
         Err(Error::Sampler(temblor_probes::Error::Missing { what, .. })) => {
             eprintln!("skipped: {what}");
@@ -95,6 +99,34 @@ fn what_is_allocated_and_kept_is_told_by_where() {
     assert_eq!(ages, [text("1 to 10 s"), text("less than 1 s")]);
     let roots = profile.samples.iter().map(|sample| names(&profile, sample).pop().unwrap());
     assert!(roots.clone().all(|root| root == "_start"), "{:?}", roots.collect::<Vec<_>>());
+}
+
+/// Of a call whose return is followed the return address is another one.
+#[test]
+fn stacks_go_on_behind_calls_that_are_followed_to_their_return() {
+    if !possible() {
+        return;
+    }
+    let running = Program::build().start(&["wraps"]);
+    let mut end_ns = None;
+    let enough = || now_ns() >= *end_ns.get_or_insert(now_ns() + LENGTH_NS / 3);
+    // Each call, so that all that lie within others do.
+    let every_byte = Settings::of(Wanted::Heap { every_bytes: 1 });
+    let Some(collected) = or_skipped(collect(&[running.target()], &every_byte, enough)) else {
+        return;
+    };
+    let Collected { profile, account } = collected.unwrap();
+    let stacks: Vec<Vec<String>> =
+        profile.samples.iter().map(|sample| names(&profile, sample)).collect();
+    let within = |stack: &&Vec<String>| stack.iter().any(|name| name == "je_malloc");
+    let within: Vec<_> = stacks.iter().filter(within).collect();
+    // From within the C library as well.
+    assert!(within.iter().any(|stack| stack[0] != "je_malloc"), "{stacks:?} {account:?}");
+    for stack in within {
+        let around = &stack[stack.iter().position(|name| name == "je_malloc").unwrap()..];
+        assert_eq!(around[1..3], ["je_calloc", "wraps"], "{stack:?}");
+        assert_eq!(stack.last().unwrap(), "_start", "{stack:?}");
+    }
 }
 
 #[test]

@@ -237,6 +237,46 @@ static void allocates(void)
 	}
 }
 
+/* An allocator, by its names, whose functions serve themselves with others that are watched as well. */
+NOINLINE void *je_malloc(size_t size)
+{
+	void *block = malloc(size);
+
+	sink++;
+	return block;
+}
+
+NOINLINE void *je_calloc(size_t count, size_t size)
+{
+	void *block = je_malloc(count * size);
+
+	memset(block, 0, count * size);
+	return block;
+}
+
+NOINLINE void je_free(void *block)
+{
+	free(block);
+	sink++;
+}
+
+NOINLINE void wraps(void)
+{
+	void *block = je_calloc(10, 100);
+
+	sink += (unsigned long)block;
+	je_free(block);
+}
+
+static void allocates_by_way_of_another(void)
+{
+	for (;;) {
+		for (int i = 0; i < 100; i++)
+			wraps();
+		rest(1);
+	}
+}
+
 /* Says how many nanoseconds a pair of an allocation and its end takes, on average of many, whenever it
  * is asked with a byte. */
 static void pairs(void)
@@ -343,6 +383,8 @@ int main(int argc, char **argv)
 		copies();
 	if (!strcmp(what, "allocates"))
 		allocates();
+	if (!strcmp(what, "wraps"))
+		allocates_by_way_of_another();
 	if (!strcmp(what, "pairs"))
 		pairs();
 	if (!strcmp(what, "becomes"))

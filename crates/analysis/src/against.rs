@@ -10,6 +10,7 @@ use temblor_profile::Profile;
 
 use crate::change::{Basis, Change, ChangesOptions, Compared, Pair, Subject, Told};
 use crate::counts::Uncounted;
+use crate::drawn::Sampled;
 use crate::error::Error;
 use crate::rules::Rules;
 
@@ -38,8 +39,8 @@ pub struct Against {
     pub unit: String,
     /// How much more was allowed.
     pub allowed: f64,
-    /// How many samples each has, where that is known.
-    pub samples: Option<(u64, u64)>,
+    /// Which samples each has, where that is known.
+    pub samples: Option<(Sampled, Sampled)>,
     /// Why that is not known: then nothing can be said.
     pub uncounted: Option<Uncounted>,
     /// Whether there are too few samples to say anything.
@@ -126,8 +127,8 @@ impl Chance {
 }
 
 /// By the normal distribution, which is close enough for what is said before anything is measured.
-fn seen_from(basis: Basis, (base, new): (u64, u64), chance: &Chance) -> f64 {
-    let together = (1.0 / base as f64 + 1.0 / new as f64).sqrt();
+fn seen_from(basis: Basis, (base, new): (Sampled, Sampled), chance: &Chance) -> f64 {
+    let together = (1.0 / base.effective as f64 + 1.0 / new.effective as f64).sqrt();
     match basis {
         Basis::Rates => (quantile(chance.whole) + quantile(MISSED)) * together,
         Basis::Shares => {

@@ -5,12 +5,10 @@ use std::str::FromStr;
 use regex::{Regex, RegexBuilder};
 use temblor_profile::Profile;
 
-use crate::SAMPLES_MIN;
 use crate::against::FALSE_ALARM;
 use crate::counts::Uncounted;
 use crate::error::Error;
 use crate::finding::Figure;
-use crate::interval::share;
 use crate::rules::Rules;
 use crate::tally::{Tally, Walked, Weight};
 
@@ -137,16 +135,19 @@ fn hold_one(tally: &Tally, budget: &Budget, miss: f64, rules: &Rules) -> Result<
             (weight_of(tally, &is_meant, budget.is_own), Some(count))
         }
     };
-    let samples = tally.uncounted.is_none().then_some(weight.samples);
+    let drawn = tally.uncounted.is_none().then_some(weight.drawn);
     let figure = Figure {
         value: weight.value,
-        samples,
+        samples: drawn.map(|drawn| drawn.samples),
         share: weight.value as f64 / tally.whole.value as f64,
-        within: samples.map(|samples| share(samples, tally.whole.samples, miss)),
+        within: drawn.map(|drawn| {
+            let whole = tally.whole.drawn;
+            drawn.share_within(whole, drawn.most_of(whole), miss)
+        }),
     };
     let limit = budget.share_max;
     let held = match figure.within {
-        Some(_) if tally.whole.samples < SAMPLES_MIN => Held::TooFew,
+        Some(_) if tally.whole.drawn.sampled().is_too_few() => Held::TooFew,
         Some(within) if within.low > limit => Held::Over,
         Some(within) if within.high > limit => Held::Open,
         None if figure.share > limit => Held::Over,

@@ -7,10 +7,10 @@
 use rustc_hash::FxHashMap;
 use temblor_profile::Profile;
 
-use crate::SAMPLES_MIN;
 use crate::counts::Uncounted;
+use crate::drawn::{Drawn, Sampled};
 use crate::error::Error;
-use crate::interval::{Interval, Side, difference, mean_high, mean_low, share};
+use crate::interval::{Interval, Side, difference};
 use crate::rules::Rules;
 use crate::tally::{Tally, Weights};
 
@@ -98,8 +98,8 @@ pub struct Changes {
     pub kind: String,
     /// In which unit.
     pub unit: String,
-    /// How many samples each has, where that is known.
-    pub samples: Option<(u64, u64)>,
+    /// Which samples each has, where that is known.
+    pub samples: Option<(Sampled, Sampled)>,
     /// Why that is not known, where it is not.
     pub uncounted: Option<Uncounted>,
     /// How many comparisons were made, for which the intervals are wide enough.
@@ -112,7 +112,7 @@ impl Changes {
     /// Whether there are too few samples to say anything.
     #[must_use]
     pub fn is_too_small(&self) -> bool {
-        self.samples.is_some_and(|(base, new)| base.min(new) < SAMPLES_MIN)
+        self.samples.is_some_and(|(base, new)| base.is_too_few() || new.is_too_few())
     }
 }
 
@@ -209,6 +209,8 @@ impl Compared {
         };
         // Counts of samples that were taken at different rates are no rates of anything.
         let is_alike = base.unit != "count" || base.period == new.period;
+        // What is in use at one moment is none either.
+        let is_alike = is_alike && !base.kind.starts_with("inuse_");
         let basis = match (options.basis, timeless) {
             (Some(Basis::Rates), Some(which)) => return Err(Error::NoDuration { which }),
             (Some(basis), _) => basis,
@@ -265,7 +267,7 @@ impl Compared {
     fn add(&self, pairs: &mut Vec<Pair>, subject: &Subject, base: &Weights, new: &Weights) {
         let of = |measure, base: crate::tally::Weight, new: crate::tally::Weight| {
             let is_enough = match self.uncounted() {
-                None => base.samples.saturating_add(new.samples) >= TOGETHER_MIN,
+                None => base.drawn.samples.saturating_add(new.drawn.samples) >= TOGETHER_MIN,
                 Some(_) => base.value.saturating_add(new.value) > 0,
             };
             is_enough.then(|| Pair { subject: subject.clone(), measure, base, new })
@@ -282,20 +284,23 @@ impl Compared {
         self.base.uncounted.or(self.new.uncounted)
     }
 
-    pub(crate) fn samples(&self) -> Option<(u64, u64)> {
-        let both = (self.base.whole.samples, self.new.whole.samples);
-        self.uncounted().is_none().then_some(both)
+    pub(crate) fn samples(&self) -> Option<(Sampled, Sampled)> {
+        let both = || (self.base.whole.drawn.sampled(), self.new.whole.drawn.sampled());
+        self.uncounted().is_none().then(both)
     }
 
     pub(crate) fn is_too_small(&self) -> bool {
-        self.samples().is_some_and(|(base, new)| base.min(new) < SAMPLES_MIN)
+        self.samples().is_some_and(|(base, new)| base.is_too_few() || new.is_too_few())
     }
 
     /// What the growth of something is between: each bound is missed with a chance of `miss`.
     pub(crate) fn within(&self, pair: &Pair, miss: f64) -> Option<Interval> {
         self.uncounted().is_none().then(|| {
-            let base = self.side(pair.base.samples, &self.base, miss);
-            let new = self.side(pair.new.samples, &self.new, miss);
+            // What was seen in one of them can be in the other as well.
+            let most = pair.base.drawn.most_of(self.base.whole.drawn);
+            let most = most.max(pair.new.drawn.most_of(self.new.whole.drawn));
+            let base = self.side(pair.base.drawn, &self.base, most, miss);
+            let new = self.side(pair.new.drawn, &self.new, most, miss);
             let of_one = match self.basis {
                 Basis::Shares => 1.0,
                 Basis::Rates => 1.0 / self.whole_of_base(),
@@ -304,17 +309,19 @@ impl Compared {
         })
     }
 
-    fn side(&self, samples: u64, of: &Tally, miss: f64) -> Side {
+    fn side(&self, drawn: Drawn, of: &Tally, most: f64, miss: f64) -> Side {
+        let whole = of.whole.drawn;
         match self.basis {
             Basis::Shares => Side {
-                figure: samples as f64 / of.whole.samples as f64,
-                within: share(samples, of.whole.samples, miss),
+                figure: drawn.share_of(whole),
+                within: drawn.share_within(whole, most, miss),
             },
             Basis::Rates => {
-                let each = of.whole.value as f64 / of.whole.samples as f64 / seconds(of);
-                let (low, high) = (mean_low(samples, miss), mean_high(samples, miss));
-                let within = Interval { low, high }.scaled(each);
-                Side { figure: samples as f64 * each, within }
+                let rate = self.figure(of.whole.value, of);
+                Side {
+                    figure: drawn.share_of(whole) * rate,
+                    within: drawn.sum_within(whole, rate, most, miss),
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
-//! How many samples a profile is made of: what its figures rest on.
+//! Which samples a profile is made of: what its figures rest on.
 
 use temblor_profile::Profile;
+
+use crate::drawn::Drawn;
 
 /// Why that is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +33,13 @@ impl Uncounted {
     }
 }
 
-/// How many samples each of a profile's stacks is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which samples each of a profile's stacks is made of.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Counts {
-    /// For each stack, in the order of the profile.
+    /// For each stack, in the order of the profile, so many samples that all weigh the same.
     Known(Vec<u64>),
+    /// For each stack its own samples.
+    Weighed(Vec<Drawn>),
     Unknown(Uncounted),
 }
 
@@ -57,8 +61,9 @@ impl Counts {
             "goroutine" | "goroutines" | "threads" | "threadcreate" => {
                 return Self::Unknown(Uncounted::Census);
             }
-            "alloc_objects" | "alloc_space" | "inuse_objects" | "inuse_space" | "contentions"
-            | "delay" => return Self::Unknown(Uncounted::Scaled),
+            "alloc_objects" | "alloc_space" => return Self::of_memory(profile, "alloc", weights),
+            "inuse_objects" | "inuse_space" => return Self::of_memory(profile, "inuse", weights),
+            "contentions" | "delay" => return Self::Unknown(Uncounted::Scaled),
             "samples" | "sample" | "events" if of.unit == "count" => {
                 return Self::whole(profile, weights);
             }
@@ -100,10 +105,38 @@ impl Counts {
         Self::Known(values.into_iter().map(|value| value / common).collect())
     }
 
-    pub(crate) fn at(&self, place: usize) -> u64 {
+    /// Of memory, of which a byte in so many was sampled at random: a block of that size was with a
+    /// chance that is known, and counts as many as that is one of. A stack's blocks are taken to be of
+    /// the same size: Go and `temblor` have a row for each size, or nearly.
+    fn of_memory(profile: &Profile, state: &str, weights: Vec<u64>) -> Self {
+        let index = |of: &str| {
+            let kind = format!("{state}_{of}");
+            profile.types.iter().position(|one| one.kind == kind)
+        };
+        let period = profile.period_type.as_ref().filter(|of| of.unit == "bytes");
+        let known = period.filter(|_| profile.period > 0);
+        let (Some(objects), Some(space), Some(_)) = (index("objects"), index("space"), known)
+        else {
+            return Self::Unknown(Uncounted::Scaled);
+        };
+        let period = profile.period as f64;
+        let drawn = profile.samples.iter().zip(weights).map(|(sample, weight)| {
+            if weight == 0 {
+                return Drawn::default();
+            }
+            let objects = sample.values[objects].unsigned_abs() as f64;
+            let size = sample.values[space].unsigned_abs() as f64 / objects.max(1.0);
+            let chance = -(-size / period).exp_m1();
+            Drawn::weighing((objects * chance).round().max(1.0) as u64, weight)
+        });
+        Self::Weighed(drawn.collect())
+    }
+
+    pub(crate) fn at(&self, place: usize) -> Drawn {
         match self {
-            Self::Known(counts) => counts[place],
-            Self::Unknown(_) => 0,
+            Self::Known(counts) => Drawn::alike(counts[place]),
+            Self::Weighed(drawn) => drawn[place],
+            Self::Unknown(_) => Drawn::default(),
         }
     }
 }
@@ -182,9 +215,20 @@ mod tests {
         check(profile(&[SAMPLES], None, &rows), 0, known(&[3, 4]));
         let waits: [&[i64]; 2] = [&[30_011], &[40_000_000]];
         check(profile(&[SAMPLES], None, &waits), 0, unknown(Uncounted::Unequal));
-        let heap = Some((524_288, "space", "bytes"));
         let scaled = unknown(Uncounted::Scaled);
-        check(profile(&[("inuse_space", "bytes")], heap, &[&[524_288]]), 0, scaled);
+        let heap = Some((524_288, "space", "bytes"));
+        let in_use = [("inuse_objects", "count"), ("inuse_space", "bytes")];
+        check(profile(&in_use[1..], heap, &[&[524_288]]), 0, scaled.clone());
+        check(profile(&in_use, None, &[&[1, 524_288]]), 1, scaled);
+        // Three small ones of which each stands for 1,024.5, one of as much as lies between two, and
+        // a large one.
+        let rows: [&[i64]; 3] = [&[3074, 1_573_888], &[2, 1_048_576], &[1, 10 << 20]];
+        let drawn = Counts::Weighed(vec![
+            Drawn::weighing(3, 1_573_888),
+            Drawn::weighing(1, 1_048_576),
+            Drawn::weighing(1, 10 << 20),
+        ]);
+        check(profile(&in_use, heap, &rows), 1, drawn);
         check(profile(&[("goroutine", "count")], None, &[&[7]]), 0, unknown(Uncounted::Census));
     }
 }

@@ -116,7 +116,7 @@ fn figures(report: &Report) -> Vec<f64> {
         analysis.findings.iter().map(|one| one.from_share * 100.0).collect::<Vec<_>>()
     };
     figures.extend(analysis.clone().flat_map(from));
-    figures.extend(analysis.flat_map(|one| one.samples).map(|samples| samples as f64));
+    figures.extend(analysis.flat_map(|one| one.samples).map(|samples| samples.count as f64));
     figures.extend(report.budgets.iter().map(|holding| holding.share_max * 100.0));
     // Whatever else the report says in words: durations, totals, changes.
     let bare = Report { explanation: None, ..report.clone() };

@@ -3,10 +3,10 @@
 use rustc_hash::FxHashMap;
 use temblor_profile::Profile;
 
-use crate::SAMPLES_MIN;
 use crate::counts::Uncounted;
+use crate::drawn::Sampled;
 use crate::error::Error;
-use crate::interval::{Interval, share};
+use crate::interval::Interval;
 use crate::rules::{Category, Rank, Rules};
 use crate::tally::{FunctionPlace, Tally, Walked, Weight};
 
@@ -82,8 +82,8 @@ pub struct Analysis {
     pub unit: String,
     /// All of it.
     pub total: i64,
-    /// Of how many samples, where that is known.
-    pub samples: Option<u64>,
+    /// Of which samples, where that is known.
+    pub samples: Option<Sampled>,
     /// Why that is not known, where it is not.
     pub uncounted: Option<Uncounted>,
     /// For how long it was collected; 0 where that is not known.
@@ -100,7 +100,7 @@ impl Analysis {
     /// Whether there are too few samples to say anything.
     #[must_use]
     pub fn is_too_small(&self) -> bool {
-        self.samples.is_some_and(|samples| samples < SAMPLES_MIN)
+        self.samples.is_some_and(Sampled::is_too_few)
     }
 }
 
@@ -132,7 +132,7 @@ pub fn analyze(profile: &Profile, kind: Option<&str>, rules: &Rules) -> Result<A
         let (category, name) = ("other".to_owned(), "Other".to_owned());
         rows.push(Row { category, name, own: other.clone(), with_calls: other });
     }
-    let samples = tally.uncounted.is_none().then_some(tally.whole.samples);
+    let samples = tally.uncounted.is_none().then(|| tally.whole.drawn.sampled());
     let mut analysis = Analysis {
         kind: tally.kind.clone(),
         unit: tally.unit.clone(),
@@ -154,12 +154,15 @@ pub fn analyze(profile: &Profile, kind: Option<&str>, rules: &Rules) -> Result<A
 }
 
 fn figure(tally: &Tally, weight: Weight) -> Figure {
-    let samples = tally.uncounted.is_none().then_some(weight.samples);
+    let drawn = tally.uncounted.is_none().then_some(weight.drawn);
     Figure {
         value: weight.value,
-        samples,
+        samples: drawn.map(|drawn| drawn.samples),
         share: weight.value as f64 / tally.whole.value as f64,
-        within: samples.map(|samples| share(samples, tally.whole.samples, MISS)),
+        within: drawn.map(|drawn| {
+            let whole = tally.whole.drawn;
+            drawn.share_within(whole, drawn.most_of(whole), MISS)
+        }),
     }
 }
 

@@ -39,46 +39,47 @@ const HALVINGS: usize = 40;
 
 /// The share of which `of` samples had `count`. Each bound is missed with a chance of at most
 /// `miss`.
-#[must_use]
-pub(crate) fn share(count: u64, of: u64, miss: f64) -> Interval {
-    Interval { low: share_low(count, of, miss), high: share_high(count, of, miss) }
+#[cfg(test)]
+pub(crate) fn share(count: f64, of: f64, miss: f64) -> Interval {
+    let others = of - count;
+    Interval {
+        low: share_low(count, others + 1.0, miss),
+        high: if others > 0.0 { share_high(count + 1.0, others, miss) } else { 1.0 },
+    }
 }
 
-pub(crate) fn share_low(count: u64, of: u64, miss: f64) -> f64 {
-    let (k, n) = (count as f64, of as f64);
-    if count == 0 {
+/// The share that is undercut with a chance of `miss` where so many were of it, and so many were not.
+/// Neither need be whole: it is a quantile of the beta distribution.
+pub(crate) fn share_low(count: f64, others: f64, miss: f64) -> f64 {
+    if count <= 0.0 {
         return 0.0;
     }
-    // The chance of as many or more, which grows with the share.
-    let others = of.saturating_sub(count) as f64;
-    root(0.0, k / n, |share| beta_reg(k, others + 1.0, share) - miss)
+    root(0.0, count / (count + others), |share| beta_reg(count, others, share) - miss)
 }
 
-pub(crate) fn share_high(count: u64, of: u64, miss: f64) -> f64 {
-    let (k, n) = (count as f64, of as f64);
-    if count >= of {
+/// The share that is exceeded with a chance of `miss`.
+pub(crate) fn share_high(count: f64, others: f64, miss: f64) -> f64 {
+    if others <= 0.0 {
         return 1.0;
     }
-    // Subtracted as whole numbers: as fractions large ones that differ may have no difference.
-    let others = (of - count) as f64;
-    root(k / n, 1.0, |share| beta_reg(k + 1.0, others, share) - (1.0 - miss))
+    let mean = count / (count + others);
+    root(mean, 1.0, |share| beta_reg(count, others, share) - (1.0 - miss))
 }
 
-/// The mean of which `count` came in some time. Each bound is missed with a chance of at most
-/// `miss`.
-pub(crate) fn mean_low(count: u64, miss: f64) -> f64 {
-    let k = count as f64;
-    if count == 0 {
+/// The mean that is undercut with a chance of `miss` where so many came in some time: a quantile of the
+/// gamma distribution.
+pub(crate) fn mean_low(count: f64, miss: f64) -> f64 {
+    if count <= 0.0 {
         return 0.0;
     }
-    root(0.0, k, |mean| if mean > 0.0 { gamma_lr(k, mean) - miss } else { -miss })
+    root(0.0, count, |mean| if mean > 0.0 { gamma_lr(count, mean) - miss } else { -miss })
 }
 
-pub(crate) fn mean_high(count: u64, miss: f64) -> f64 {
-    let k = count as f64;
-    // A bound that is wide enough for any chance that is asked for here, also for a count of 0.
-    let most = k + 40.0 + 12.0 * k.sqrt();
-    root(k, most, |mean| if mean > 0.0 { gamma_lr(k + 1.0, mean) - (1.0 - miss) } else { -1.0 })
+/// The mean that is exceeded with a chance of `miss`.
+pub(crate) fn mean_high(count: f64, miss: f64) -> f64 {
+    // A bound that is wide enough for any chance that is asked for here.
+    let most = count + 40.0 + 12.0 * count.sqrt();
+    root(count, most, |mean| gamma_lr(count, mean) - (1.0 - miss))
 }
 
 /// Where a function that grows crosses zero.
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn counts_that_a_fraction_does_not_hold_have_an_interval() {
         for (count, of) in [(u64::MAX - 1, u64::MAX), (i64::MAX as u64, i64::MAX as u64 + 13)] {
-            let Interval { low, high } = share(count, of, 0.025);
+            let Interval { low, high } = share(count as f64, of as f64, 0.025);
             assert!((0.99..=1.0).contains(&low) && (low..=1.0).contains(&high), "{low} {high}");
         }
     }
@@ -134,49 +135,51 @@ mod tests {
     fn shares_are_where_their_definition_puts_them() {
         for (count, of) in [(1, 10), (3, 24), (10, 100), (50, 100), (99, 100), (700, 2000)] {
             for miss in [0.025, 0.005, 1e-5] {
-                let Interval { low, high } = share(count, of, miss);
+                let Interval { low, high } = share(count as f64, of as f64, miss);
                 assert!(close(as_many_or_more(count, of, low) / miss, 1.0), "{count}/{of} {low}");
                 let fewer = 1.0 - as_many_or_more(count + 1, of, high);
                 assert!(close(fewer / miss, 1.0), "{count}/{of} {high}: {fewer}");
             }
         }
         // The table in every textbook: 10 of 100.
-        let Interval { low, high } = share(10, 100, 0.025);
+        let Interval { low, high } = share(10.0, 100.0, 0.025);
         assert!(close(low, 0.049_005) && close(high, 0.176_223), "{low} {high}");
-        assert_eq!(share(0, 30, 0.025).low, 0.0);
-        assert_eq!(share(30, 30, 0.025).high, 1.0);
-        assert!(close(share(0, 30, 0.025).high, 1.0 - 0.025_f64.powf(1.0 / 30.0)));
+        assert_eq!(share(0.0, 30.0, 0.025).low, 0.0);
+        assert_eq!(share(30.0, 30.0, 0.025).high, 1.0);
+        assert!(close(share(0.0, 30.0, 0.025).high, 1.0 - 0.025_f64.powf(1.0 / 30.0)));
     }
 
     #[test]
     fn means_are_where_the_tables_have_them() {
-        for (count, low, high) in
-            [(0, 0.0, 3.6889), (1, 0.0253, 5.5716), (10, 4.7954, 18.3904), (100, 81.3640, 121.6272)]
-        {
-            let told = (mean_low(count, 0.025), mean_high(count, 0.025));
+        for (count, low, high) in [
+            (0.0, 0.0, 3.6889),
+            (1.0, 0.0253, 5.5716),
+            (10.0, 4.7954, 18.3904),
+            (100.0, 81.3640, 121.6272),
+        ] {
+            let told = (mean_low(count, 0.025), mean_high(count + 1.0, 0.025));
             assert!(
                 (told.0 - low).abs() < 1e-3 && (told.1 - high).abs() < 1e-3,
                 "{count} {told:?}"
             );
         }
         // Large counts are close to what the normal distribution says.
-        let far = (mean_high(1_000_000, 1e-6) - 1e6) / 1e3;
+        let far = (mean_high(1e6 + 1.0, 1e-6) - 1e6) / 1e3;
         assert!((4.74..4.78).contains(&far), "{far}");
-        let far = (1e6 - mean_low(1_000_000, 1e-6)) / 1e3;
+        let far = (1e6 - mean_low(1e6, 1e-6)) / 1e3;
         assert!((4.73..4.78).contains(&far), "{far}");
     }
 
     #[test]
     fn a_difference_is_as_wide_as_both_of_its_sides() {
-        let side =
-            |count, of| Side { figure: count as f64 / of as f64, within: share(count, of, 0.025) };
-        let Interval { low, high } = difference(side(56, 70), side(48, 80));
+        let side = |count, of| Side { figure: count / of, within: share(count, of, 0.025) };
+        let Interval { low, high } = difference(side(56.0, 70.0), side(48.0, 80.0));
         // Newcombe's own example is 56 of 70 against 48 of 80, with Wilson's intervals: 0.0524 to
         // 0.3339. Exact ones are a little wider.
         assert!(
             (-0.345..-0.333).contains(&low) && (-0.0524..-0.035).contains(&high),
             "{low} {high}"
         );
-        assert!(difference(side(500, 1000), side(500, 1000)).has(0.0));
+        assert!(difference(side(500.0, 1000.0), side(500.0, 1000.0)).has(0.0));
     }
 }

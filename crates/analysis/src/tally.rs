@@ -4,20 +4,21 @@ use rustc_hash::FxHashMap;
 use temblor_profile::{LocationId, Profile};
 
 use crate::counts::{Counts, Uncounted};
+use crate::drawn::Drawn;
 use crate::error::Error;
 use crate::rules::{Rank, Rules};
 
-/// A weight, and how many samples it is made of where that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A weight, and the samples that it is made of where these are known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Weight {
     pub(crate) value: i64,
-    pub(crate) samples: u64,
+    pub(crate) drawn: Drawn,
 }
 
 impl Weight {
     pub(crate) fn add(&mut self, more: Self) {
         self.value = self.value.saturating_add(more.value);
-        self.samples = self.samples.saturating_add(more.samples);
+        self.drawn.add(more.drawn);
     }
 }
 
@@ -98,7 +99,7 @@ impl Tally {
             unit: of.unit.clone(),
             whole: Weight::default(),
             uncounted: match counts {
-                Counts::Known(_) => None,
+                Counts::Known(_) | Counts::Weighed(_) => None,
                 Counts::Unknown(why) => Some(why),
             },
             duration_ns: profile.duration_ns,
@@ -116,7 +117,7 @@ impl Tally {
             if value == 0 {
                 continue;
             }
-            let weight = Weight { value, samples: counts.at(place) };
+            let weight = Weight { value, drawn: counts.at(place) };
             let frames = sample
                 .stack
                 .iter()

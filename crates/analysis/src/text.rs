@@ -6,6 +6,7 @@ use crate::SAMPLES_MIN;
 use crate::against::Against;
 use crate::budget::{Held, Holding};
 use crate::change::{Basis, Change, Changes, Subject, Told};
+use crate::drawn::Sampled;
 use crate::explain::Explanation;
 use crate::finding::{Analysis, Finding};
 use crate::sentence::{bare_percent, between, figure, percent, sentence};
@@ -98,8 +99,9 @@ impl Page {
     fn analysis(&mut self, analysis: &Analysis) {
         let total = label(analysis.total, &analysis.unit, "auto");
         let mut about = format!("{}: {total}", analysis.kind);
-        if let Some(samples) = analysis.samples.filter(|_| analysis.unit != "count") {
-            about.push_str(&format!(" from {samples} samples"));
+        let is_counted = |samples: &Sampled| samples.count != analysis.total.unsigned_abs();
+        if let Some(samples) = analysis.samples.filter(is_counted) {
+            about.push_str(&format!(" from {samples}"));
         }
         if analysis.duration_ns > 0 {
             about.push_str(&format!(" in {}", label(analysis.duration_ns, "nanoseconds", "auto")));
@@ -109,7 +111,7 @@ impl Page {
             self.words(&format!("No intervals: {}.", why.why()), 0);
         }
         if analysis.is_too_small() {
-            self.too_few(analysis.samples.unwrap_or(0));
+            self.too_few(analysis.samples.into_iter());
         }
         self.table(analysis);
         if !analysis.unknown.is_empty() {
@@ -133,10 +135,12 @@ impl Page {
         }
     }
 
-    fn too_few(&mut self, samples: u64) {
+    fn too_few(&mut self, samples: impl Iterator<Item = Sampled>) {
+        let fewest = samples.min_by_key(|samples| samples.effective);
+        let fewest = fewest.map_or_else(|| "none".to_owned(), |samples| samples.to_string());
         self.words(
             &format!(
-                "Too few samples to say anything: {samples}, where {SAMPLES_MIN} are the least. \
+                "Too few samples to say anything: {fewest}, where {SAMPLES_MIN} are the least. \
                  Collect for longer, at a higher rate, or under more load."
             ),
             0,
@@ -201,12 +205,12 @@ impl Page {
             self.words(&format!("Noise cannot be told from change: {}.", why.why()), 0);
         } else if let Some((base, new)) = changes.samples {
             if changes.is_too_small() {
-                self.too_few(base.min(new));
+                self.too_few([base, new].into_iter());
                 return;
             }
             self.words(
                 &format!(
-                    "{base} samples in the base, {new} in this one; with a chance of 95 % all \
+                    "{base} in the base, {new} in this one; with a chance of 95 % all \
                      {} intervals hold.",
                     changes.comparisons
                 ),
@@ -271,9 +275,9 @@ impl Page {
             self.words(&format!("  Nothing can be said: {}.", why.why()), 2);
             return;
         }
-        let (base, new) = against.samples.unwrap_or_default();
+        let Some((base, new)) = against.samples else { return };
         if against.is_too_small {
-            self.too_few(base.min(new));
+            self.too_few([base, new].into_iter());
             return;
         }
         let allowed = percent(against.allowed);
@@ -297,7 +301,7 @@ impl Page {
         let seen = percent(against.seen_from.unwrap_or(1.0));
         self.words(
             &format!(
-                "  With {base} and {new} samples a growth {of} by {seen} is found 95 times in 100; \
+                "  With {base} and {new} a growth {of} by {seen} is found 95 times in 100; \
                  where nothing changed, {} comparisons give at most one false alarm in 100 runs.",
                 against.comparisons
             ),

@@ -12,7 +12,7 @@ mod common;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use temblor_analysis::{Against, AgainstOptions, Basis, ChangesOptions, Rules, Subject, against};
-use temblor_profile::{Builder, Profile, ValueType};
+use temblor_profile::{Builder, Label, LabelValue, Profile, ValueType};
 
 /// A program, by how often it is in each of its stacks.
 #[derive(Clone)]
@@ -90,6 +90,37 @@ impl Program {
         profile
     }
 
+    /// A profile of what it allocates: as much as each stack weighs, in blocks of a few sizes, one
+    /// byte sampled of so many that `mean` blocks are or more.
+    fn drawn_memory(&self, mean: f64, random: &mut StdRng) -> Profile {
+        let whole = self.whole();
+        let types =
+            vec![ValueType::new("alloc_objects", "count"), ValueType::new("alloc_space", "bytes")];
+        let mut builder = Builder::new(types);
+        for (number, (stack, weight)) in self.stacks.iter().enumerate() {
+            let stack: Vec<_> = stack.iter().rev().map(|name| builder.named(name)).collect();
+            // One size, or three that share its bytes.
+            let sizes = [&SIZES[number % 7..][..1], &SIZES[..3], &SIZES[4..]][number % 3];
+            for size in sizes {
+                let bytes = weight / whole * mean * EVERY_BYTES / sizes.len() as f64;
+                let chance = -(-size / EVERY_BYTES).exp_m1();
+                let objects = poisson(bytes / size * chance, random) as f64 / chance;
+                if objects > 0.0 {
+                    let values = [objects.round() as i64, (objects * size).round() as i64];
+                    let size = LabelValue::Figure(*size as i64, "bytes".to_owned());
+                    let label = Label { key: "bytes".to_owned(), value: size };
+                    builder.sample(stack.clone(), &values, vec![label]);
+                }
+            }
+        }
+        let mut profile = builder.finish();
+        profile.default_type = "alloc_space".to_owned();
+        profile.duration_ns = 30_000_000_000;
+        profile.period = EVERY_BYTES as i64;
+        profile.period_type = Some(ValueType::new("space", "bytes"));
+        profile
+    }
+
     /// Each stack as often as it weighs.
     fn table(&self) -> Vec<u16> {
         let whole = self.whole();
@@ -109,6 +140,25 @@ impl Program {
 /// Places of the table that stacks are drawn from: small shares are still there.
 const TABLE: usize = 1 << 16;
 const PERIOD_NS: i64 = 10_000_000;
+
+const EVERY_BYTES: f64 = 131_072.0;
+const SIZES: [f64; 7] = [16.0, 48.0, 500.0, 4096.0, 65_536.0, 300_000.0, 1_048_576.0];
+
+/// Poisson's distribution.
+fn poisson(mean: f64, random: &mut StdRng) -> u64 {
+    if mean > 500.0 {
+        return samples(mean, random);
+    }
+    // As many as come before their times, each exponentially distributed, add up to the mean.
+    let mut until = 0.0;
+    (0..)
+        .find(|_| {
+            let uniform = (f64::from(random.next_u32()) + 1.0) / (f64::from(u32::MAX) + 1.0);
+            until -= uniform.ln();
+            until > mean
+        })
+        .unwrap_or(0)
+}
 
 /// How many came: Poisson's distribution by the normal one, which at these counts is the same.
 fn samples(mean: f64, random: &mut StdRng) -> u64 {
@@ -131,10 +181,15 @@ fn held(base: &Profile, new: &Profile, basis: Basis) -> Against {
 }
 
 /// How many of so many pairs of profiles of one program give an alarm.
-fn false_alarms(program: &Program, basis: Basis, pairs: usize, mean: f64) -> usize {
+fn false_alarms(
+    drawn: impl Fn(f64, &mut StdRng) -> Profile,
+    basis: Basis,
+    pairs: usize,
+    mean: f64,
+) -> usize {
     let mut random = StdRng::seed_from_u64(seed());
     let alarms = (0..pairs).filter(|_| {
-        let (base, new) = (program.drawn(mean, &mut random), program.drawn(mean, &mut random));
+        let (base, new) = (drawn(mean, &mut random), drawn(mean, &mut random));
         let held = held(&base, &new, basis);
         assert!(held.says_something());
         !held.over.is_empty()
@@ -148,11 +203,15 @@ const PAIRS: usize = 1000;
 
 /// Of a made-up program and, where there is one, of a real one.
 fn hardly_ever_false(basis: Basis) {
-    let made_up = false_alarms(&Program::made_up(), basis, PAIRS, 3000.0);
-    assert!(made_up * 100 <= PAIRS, "{made_up}");
-    let Some(real) = Program::real() else { return };
-    let real = false_alarms(&real, basis, PAIRS, 3000.0);
-    assert!(real * 100 <= PAIRS, "{real}");
+    for program in [Some(Program::made_up()), Program::real()].into_iter().flatten() {
+        let of_time = |mean, random: &mut StdRng| program.drawn(mean, random);
+        let of_memory = |mean, random: &mut StdRng| program.drawn_memory(mean, random);
+        let are_rare = [
+            false_alarms(of_time, basis, PAIRS, 3000.0) * 100 <= PAIRS,
+            false_alarms(of_memory, basis, PAIRS / 2, 3000.0) * 100 <= PAIRS / 2,
+        ];
+        assert_eq!(are_rare, [true; 2]);
+    }
 }
 
 #[test]
@@ -188,6 +247,25 @@ fn a_slowdown_by_five_per_cent_is_found() {
             eprintln!("{function}, {basis:?}: found {found} times of {TIMES}");
             assert!(found * 100 >= TIMES * 95, "{function}, {basis:?}: {found}");
         }
+    }
+}
+
+/// Blocks of a megabyte are all seen, and tell less than as many small ones that stand for as much.
+#[test]
+fn an_allocation_more_by_ten_per_cent_is_found() {
+    let program = Program::made_up();
+    let more = program.slowed("main.tenth", 2.0 * SLOWDOWN);
+    let mut random = StdRng::seed_from_u64(seed());
+    for basis in [Basis::Rates, Basis::Shares] {
+        let found = (0..TIMES).filter(|_| {
+            let base = program.drawn_memory(ENOUGH, &mut random);
+            let new = more.drawn_memory(ENOUGH * (1.0 + 2.0 * SLOWDOWN), &mut random);
+            let over = held(&base, &new, basis).over;
+            over.iter().any(|one| one.subject == Subject::Function("main.tenth".to_owned()))
+        });
+        let found = found.count();
+        eprintln!("{basis:?}: found {found} times of {TIMES}");
+        assert!(found * 100 >= TIMES * 95, "{basis:?}: {found}");
     }
 }
 

@@ -8,7 +8,7 @@ use temblor_host::processes::Processes;
 use temblor_host::target::Target;
 use temblor_probes::roster::Roster;
 use temblor_probes::stacks::{self as samplers, End, Sampler, Waits};
-use temblor_profile::{Profile, ValueType};
+use temblor_profile::Profile;
 
 use crate::collecting::Collecting;
 use crate::error::Error;
@@ -168,9 +168,9 @@ pub fn collect_parts(
             let Counted { stacks, samples, ends } = part;
             let mut profile = name(&stacks, &found, &collecting.spaces, targets, wanted);
             profile.time_ns = i64::try_from(time_ns).unwrap_or(0);
-            if let Some(period_ns) = wanted.period_ns() {
-                profile.period = period_ns.cast_signed();
-                profile.period_type = Some(ValueType::new("cpu", "nanoseconds"));
+            if let Some((period, counted_in)) = wanted.period() {
+                profile.period = i64::try_from(period).unwrap_or(i64::MAX);
+                profile.period_type = Some(counted_in);
             }
             Part { profile, samples, ends }
         }));

@@ -142,7 +142,12 @@ impl<'of> Naming<'of> {
         labels.extend(circumstances.time_ns.map(|time_ns| figure("time", time_ns, "nanoseconds")));
         labels.extend(waker.map(|waker| text("waker", waker)));
         let Weight { count, amount, live_count, live_amount, .. } = weight;
-        let values = [count, amount, live_count, live_amount].map(u64::cast_signed);
+        // As Go's: the size of a block, of all that are told apart by it on average.
+        let size = (amount.saturating_add(live_amount)) as f64 / (count + live_count);
+        let size = circumstances.size_bits.map(|_| size.round() as u64);
+        labels.extend(size.map(|size| figure("bytes", size, "bytes")));
+        let [count, live_count] = [count, live_count].map(|count| count.round() as i64);
+        let values = [count, amount.cast_signed(), live_count, live_amount.cast_signed()];
         let types = self.builder.about().types.len();
         self.builder.sample(stack, &values[..types], labels);
     }

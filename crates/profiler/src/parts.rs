@@ -106,7 +106,7 @@ impl Cutting {
         };
         let end = seen.frames.end;
         // What is still in use in the end was counted when it was allocated.
-        let is_sample = weight.count > 0;
+        let is_sample = weight.count > 0.0;
         if part.stacks.add(seen, weight) && is_sample {
             part.samples += 1;
             *part.ends.entry(end).or_default() += 1;
@@ -183,7 +183,7 @@ mod tests {
             (250, End::Root),
             (251, End::TooDeep),
         ] {
-            cutting.push(t_ns..t_ns, seen(end), Weight::seen(1, 10));
+            cutting.push(t_ns..t_ns, seen(end), Weight::seen(1.0, 10));
         }
         cutting.count(&parts, 150);
         *is_told.borrow_mut() = true;
@@ -192,7 +192,7 @@ mod tests {
         let figures = |part: &Counted| (part.samples, part.ends.clone().into_iter().collect());
         assert_eq!(figures(&counted[0]), (2, vec![(End::Root, 1), (End::NoRule, 1)]));
         assert_eq!(figures(&counted[1]), (2, vec![(End::Root, 1), (End::TooDeep, 1)]));
-        assert_eq!(counted[0].stacks.sum(), Weight::seen(2, 20));
+        assert_eq!(counted[0].stacks.sum(), Weight::seen(2.0, 20));
     }
 
     /// What lasts over a boundary is of each part for as long as it lasted there, and what was only
@@ -201,16 +201,16 @@ mod tests {
     fn what_lasts_is_divided_among_the_parts() {
         let parts = Parts { count: 2, of: &two };
         let mut cutting = Cutting::new(2);
-        cutting.push(150..280, seen(End::Root), Weight::seen(1, 130));
-        let short = Weight { count: 4, estimated: 40, ..Weight::default() };
+        cutting.push(150..280, seen(End::Root), Weight::seen(1.0, 130));
+        let short = Weight { count: 4.0, estimated: 40, ..Weight::default() };
         cutting.push(180..220, seen(End::NoRule), short);
-        cutting.push(400..450, seen(End::Root), Weight::seen(1, 50));
+        cutting.push(400..450, seen(End::Root), Weight::seen(1.0, 50));
         cutting.count(&parts, u64::MAX);
         // Of the 20 that were counted of short ones half was in the first part.
         cutting.fit(20);
         let counted = cutting.finish();
-        assert_eq!(counted[0].stacks.weights[&seen(End::Root)], Weight::seen(1, 50));
-        assert_eq!(counted[0].stacks.weights[&seen(End::NoRule)], Weight::seen(4, 10));
-        assert_eq!(counted[1].stacks.sum(), Weight::seen(1, 30));
+        assert_eq!(counted[0].stacks.weights[&seen(End::Root)], Weight::seen(1.0, 50));
+        assert_eq!(counted[0].stacks.weights[&seen(End::NoRule)], Weight::seen(4.0, 10));
+        assert_eq!(counted[1].stacks.sum(), Weight::seen(1.0, 30));
     }
 }

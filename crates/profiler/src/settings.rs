@@ -61,12 +61,21 @@ impl Settings {
     }
 }
 
+/// What one sample of processor time stands for.
+pub(crate) fn period_ns(rate_hz: u32) -> u64 {
+    SECOND_NS / u64::from(rate_hz.max(1))
+}
+
 impl Wanted {
-    /// What one sample of processor time stands for.
-    pub(crate) fn period_ns(self) -> Option<u64> {
+    /// What lies between two samples, and what it is counted in. None: they are not taken at intervals.
+    pub(crate) fn period(self) -> Option<(u64, ValueType)> {
         match self {
-            Self::Cpu { rate_hz } => Some(SECOND_NS / u64::from(rate_hz.max(1))),
-            Self::OffCpu | Self::Lock | Self::Threads | Self::Heap { .. } => None,
+            Self::Cpu { rate_hz } => {
+                Some((period_ns(rate_hz), ValueType::new("cpu", "nanoseconds")))
+            }
+            // As Go's.
+            Self::Heap { every_bytes } => Some((every_bytes, ValueType::new("space", "bytes"))),
+            Self::OffCpu | Self::Lock | Self::Threads => None,
         }
     }
 

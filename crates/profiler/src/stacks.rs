@@ -58,6 +58,9 @@ pub(crate) struct Circumstances {
     pub(crate) state: Option<&'static str>,
     /// When, since the beginning.
     pub(crate) time_ns: Option<u64>,
+    /// How many bits a block's size has: blocks of like sizes were sampled with like chances, which is
+    /// what tells how many they were.
+    pub(crate) size_bits: Option<u32>,
     /// For how long memory has been in use.
     pub(crate) age: Option<&'static str>,
 }
@@ -75,15 +78,16 @@ pub(crate) struct Seen {
 }
 
 /// How often a stack was seen, and what it amounts to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Weight {
-    pub(crate) count: u64,
+    /// A block of memory stands for others of which there need not be a whole number.
+    pub(crate) count: f64,
     /// In the profile's own unit.
     pub(crate) amount: u64,
     /// The same of what was seen for others that were not.
     pub(crate) estimated: u64,
     /// Of memory what is still in use.
-    pub(crate) live_count: u64,
+    pub(crate) live_count: f64,
     pub(crate) live_amount: u64,
 }
 
@@ -91,16 +95,16 @@ impl Weight {
     /// Both together.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
-            count: self.count.saturating_add(other.count),
+            count: self.count + other.count,
             amount: self.amount.saturating_add(other.amount),
             estimated: self.estimated.saturating_add(other.estimated),
-            live_count: self.live_count.saturating_add(other.live_count),
+            live_count: self.live_count + other.live_count,
             live_amount: self.live_amount.saturating_add(other.live_amount),
         }
     }
 
     /// Of what was seen itself.
-    pub(crate) fn seen(count: u64, amount: u64) -> Self {
+    pub(crate) fn seen(count: f64, amount: u64) -> Self {
         Self { count, amount, ..Self::default() }
     }
 }
@@ -157,11 +161,7 @@ impl Stacks {
     /// Adds what a stack weighs, unless there are too many. Whether it did.
     pub(crate) fn add(&mut self, seen: Seen, weight: Weight) -> bool {
         if let Some(sum) = self.weights.get_mut(&seen) {
-            sum.count += weight.count;
-            sum.amount = sum.amount.saturating_add(weight.amount);
-            sum.estimated = sum.estimated.saturating_add(weight.estimated);
-            sum.live_count += weight.live_count;
-            sum.live_amount = sum.live_amount.saturating_add(weight.live_amount);
+            *sum = sum.and(weight);
             return true;
         }
         let waker = seen.circumstances.waker.as_ref().and_then(|waker| waker.frames.as_deref());
@@ -204,22 +204,22 @@ mod tests {
         Seen { target: None, pid: 1, thread: thread.into(), frames, circumstances }
     }
 
-    fn estimated(count: u64, estimated: u64) -> Weight {
+    fn estimated(count: f64, estimated: u64) -> Weight {
         Weight { count, estimated, ..Weight::default() }
     }
 
     #[test]
     fn what_is_estimated_is_made_to_fit_and_what_was_seen_stays() {
         let mut stacks = Stacks::default();
-        stacks.add(seen("long"), Weight::seen(1, 600));
-        stacks.add(seen("often"), estimated(30, 300));
-        stacks.add(seen("seldom"), estimated(10, 100));
+        stacks.add(seen("long"), Weight::seen(1.0, 600));
+        stacks.add(seen("often"), estimated(30.0, 300));
+        stacks.add(seen("seldom"), estimated(10.0, 100));
         stacks.fit(400, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 300);
         stacks.fit(400, stacks.sum());
         assert_eq!(stacks.weights[&seen("seldom")].amount, 100);
-        stacks.add(seen("often"), estimated(1, 7));
+        stacks.add(seen("often"), estimated(1.0, 7));
         stacks.fit(200, stacks.sum());
         assert_eq!(stacks.weights[&seen("often")].amount, 500);
     }
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn where_nothing_short_was_counted_only_long_waits_weigh() {
         let mut stacks = Stacks::default();
-        stacks.add(seen("long"), Weight::seen(1, 600));
-        stacks.add(seen("often"), estimated(30, 300));
+        stacks.add(seen("long"), Weight::seen(1.0, 600));
+        stacks.add(seen("often"), estimated(30.0, 300));
         stacks.fit(0, stacks.sum());
         assert_eq!(stacks.weights[&seen("long")].amount, 600);
         assert_eq!(stacks.weights[&seen("often")].amount, 0);

@@ -7,7 +7,7 @@ use temblor_probes::stacks::{Kind, Record, Sampler};
 use crate::collecting::Collecting;
 use crate::error::Error;
 use crate::heap::Allocations;
-use crate::settings::{Settings, Wanted};
+use crate::settings::{Settings, Wanted, period_ns};
 use crate::stacks::Weight;
 use crate::threads;
 use crate::waits::WaitsUnderWay;
@@ -35,8 +35,8 @@ pub(crate) struct Taking {
 impl Taking {
     pub(crate) fn new(settings: &Settings, began_ns: u64) -> Self {
         let way = match settings.wanted {
-            Wanted::Cpu { .. } => Way::OnCpu {
-                period_ns: settings.wanted.period_ns().unwrap_or(0),
+            Wanted::Cpu { rate_hz } => Way::OnCpu {
+                period_ns: period_ns(rate_hz),
                 timeline_ns: settings.timeline.then_some(began_ns),
             },
             Wanted::OffCpu | Wanted::Lock => Way::Waits(WaitsUnderWay::new(settings.wakers)),
@@ -104,6 +104,6 @@ fn sample(
     let t_ns = stack.t_ns;
     let mut seen = collecting.locate(sampler, stack)?;
     seen.circumstances.time_ns = timeline_ns.map(|began_ns| t_ns.saturating_sub(began_ns));
-    collecting.keep(t_ns..t_ns, seen, Weight::seen(1, period_ns));
+    collecting.keep(t_ns..t_ns, seen, Weight::seen(1.0, period_ns));
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(crate) fn take(
     let t_ns = stack.t_ns;
     let mut seen = into.locate(sampler, stack)?;
     seen.circumstances.state = Some(state_of(state, seen.frames.end));
-    into.keep(t_ns..t_ns, seen, Weight::seen(1, 1));
+    into.keep(t_ns..t_ns, seen, Weight::seen(1.0, 1));
     Ok(())
 }
 

@@ -86,8 +86,8 @@ impl WaitsUnderWay {
             let thread = into.names.name(name);
             seen.circumstances.waker = Some(Waker { pid, thread, frames: waker });
         }
-        let count = u64::from(waited.weight);
-        let amount = waited.lasted_ns.saturating_mul(count);
+        let count = f64::from(waited.weight);
+        let amount = waited.lasted_ns.saturating_mul(waited.weight.into());
         // What the looking itself took is no part of it.
         let ended_ns = waited.since_ns.saturating_add(waited.lasted_ns);
         into.keep(

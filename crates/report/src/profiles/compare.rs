@@ -115,9 +115,9 @@ fn one_target<'a>(
             return;
         }
     };
-    let sides = compared.samples.map(|(base, new)| {
-        format!("{} in {}, {} in {}", counted(base, "samples"), into.base, new, into.new)
-    });
+    let sides = compared
+        .samples
+        .map(|(base, new)| format!("{base} in {}, {new} in {}", into.base, into.new));
     let sides = sides.unwrap_or_default();
     if compared.is_too_small() {
         let wanted = temblor_analysis::SAMPLES_MIN;

@@ -5,13 +5,13 @@
 //! at most 1 %. That is Bonferroni's correction (Dunn, JASA 56, 1961); half of the chance is kept for
 //! the whole, which one looks for first, so that it does not pay for the number of functions.
 
-use statrs::function::erf::erfc_inv;
 use temblor_profile::Profile;
 
 use crate::change::{Basis, Change, ChangesOptions, Compared, Pair, Subject, Told};
 use crate::counts::Uncounted;
 use crate::drawn::Sampled;
 use crate::error::Error;
+use crate::interval::exceeded;
 use crate::rules::Rules;
 
 /// The chance of an alarm where nothing changed, all comparisons together.
@@ -84,7 +84,7 @@ pub fn against(
         is_too_small: compared.is_too_small(),
         comparisons: compared.pairs.len(),
         over: Vec::new(),
-        seen_from: compared.samples().map(|samples| seen_from(compared.basis, samples, &chance)),
+        seen_from: compared.of_heaviest().map(|counts| seen_from(compared.basis, counts, &chance)),
     };
     if !held.says_something() {
         return Ok(held);
@@ -127,21 +127,16 @@ impl Chance {
 }
 
 /// By the normal distribution, which is close enough for what is said before anything is measured.
-fn seen_from(basis: Basis, (base, new): (Sampled, Sampled), chance: &Chance) -> f64 {
-    let together = (1.0 / base.effective as f64 + 1.0 / new.effective as f64).sqrt();
+fn seen_from(basis: Basis, (base, new): (f64, f64), chance: &Chance) -> f64 {
+    let together = (1.0 / base + 1.0 / new).sqrt();
     match basis {
-        Basis::Rates => (quantile(chance.whole) + quantile(MISSED)) * together,
+        Basis::Rates => (exceeded(chance.whole) + exceeded(MISSED)) * together,
         Basis::Shares => {
             // What a function takes more makes the whole larger as well.
             let spread = (TENTH * (1.0 - TENTH)).sqrt() / (1.0 - TENTH);
-            (quantile(chance.others) + quantile(MISSED)) * spread * together
+            (exceeded(chance.others) + exceeded(MISSED)) * spread * together
         }
     }
-}
-
-/// How many standard errors are exceeded with this chance.
-fn quantile(chance: f64) -> f64 {
-    std::f64::consts::SQRT_2 * erfc_inv(2.0 * chance)
 }
 
 #[cfg(test)]
@@ -151,7 +146,7 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_tables() {
         for (chance, expected) in [(0.025, 1.959_964), (0.05, 1.644_854), (0.000_1, 3.719_016)] {
-            assert!((quantile(chance) - expected).abs() < 1e-5, "{chance}: {}", quantile(chance));
+            assert!((exceeded(chance) - expected).abs() < 1e-5, "{chance}: {}", exceeded(chance));
         }
     }
 }

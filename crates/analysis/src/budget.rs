@@ -140,10 +140,7 @@ fn hold_one(tally: &Tally, budget: &Budget, miss: f64, rules: &Rules) -> Result<
         value: weight.value,
         samples: drawn.map(|drawn| drawn.samples),
         share: weight.value as f64 / tally.whole.value as f64,
-        within: drawn.map(|drawn| {
-            let whole = tally.whole.drawn;
-            drawn.share_within(whole, drawn.most_of(whole), miss)
-        }),
+        within: drawn.map(|drawn| drawn.share_in_this(tally.whole.drawn, miss)),
     };
     let limit = budget.share_max;
     let held = match figure.within {

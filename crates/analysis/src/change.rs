@@ -209,7 +209,7 @@ impl Compared {
         };
         // Counts of samples that were taken at different rates are no rates of anything.
         let is_alike = base.unit != "count" || base.period == new.period;
-        // What is in use at one moment is none either.
+        // What is in use at one moment did not come in a time.
         let is_alike = is_alike && !base.kind.starts_with("inuse_");
         let basis = match (options.basis, timeless) {
             (Some(Basis::Rates), Some(which)) => return Err(Error::NoDuration { which }),
@@ -289,6 +289,14 @@ impl Compared {
         self.uncounted().is_none().then(both)
     }
 
+    /// How many samples each of the two would have if all weighed as much as the heaviest of both, which
+    /// is what intervals rest on.
+    pub(crate) fn of_heaviest(&self) -> Option<(f64, f64)> {
+        let (base, new) = (self.base.whole.drawn, self.new.whole.drawn);
+        let most = base.most_of(base).max(new.most_of(new));
+        self.uncounted().is_none().then(|| (base.of_heaviest(most), new.of_heaviest(most)))
+    }
+
     pub(crate) fn is_too_small(&self) -> bool {
         self.samples().is_some_and(|(base, new)| base.is_too_few() || new.is_too_few())
     }
@@ -314,13 +322,13 @@ impl Compared {
         match self.basis {
             Basis::Shares => Side {
                 figure: drawn.share_of(whole),
-                within: drawn.share_within(whole, most, miss),
+                within: drawn.share_in_any(whole, most, miss),
             },
             Basis::Rates => {
                 let rate = self.figure(of.whole.value, of);
                 Side {
                     figure: drawn.share_of(whole) * rate,
-                    within: drawn.sum_within(whole, rate, most, miss),
+                    within: drawn.sum_in_any(whole, rate, most, miss),
                 }
             }
         }

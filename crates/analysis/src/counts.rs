@@ -107,7 +107,7 @@ impl Counts {
 
     /// Of memory, of which a byte in so many was sampled at random: a block of that size was with a
     /// chance that is known, and counts as many as that is one of. A stack's blocks are taken to be of
-    /// the same size: Go and `temblor` have a row for each size, or nearly.
+    /// the same size: Go has a row for each size, and `temblor` for sizes that differ by a factor of two.
     fn of_memory(profile: &Profile, state: &str, weights: Vec<u64>) -> Self {
         let index = |of: &str| {
             let kind = format!("{state}_{of}");
@@ -127,7 +127,7 @@ impl Counts {
             let objects = sample.values[objects].unsigned_abs() as f64;
             let size = sample.values[space].unsigned_abs() as f64 / objects.max(1.0);
             let chance = -(-size / period).exp_m1();
-            Drawn::weighing((objects * chance).round().max(1.0) as u64, weight)
+            Drawn::weighing((objects * chance).round().max(1.0) as u64, weight, chance)
         });
         Self::Weighed(drawn.collect())
     }
@@ -223,10 +223,11 @@ mod tests {
         // Three small ones of which each stands for 1,024.5, one of as much as lies between two, and
         // a large one.
         let rows: [&[i64]; 3] = [&[3074, 1_573_888], &[2, 1_048_576], &[1, 10 << 20]];
+        let chance = |size: f64| -(-size / 524_288.0).exp_m1();
         let drawn = Counts::Weighed(vec![
-            Drawn::weighing(3, 1_573_888),
-            Drawn::weighing(1, 1_048_576),
-            Drawn::weighing(1, 10 << 20),
+            Drawn::weighing(3, 1_573_888, chance(512.0)),
+            Drawn::weighing(1, 1_048_576, chance(524_288.0)),
+            Drawn::weighing(1, 10 << 20, chance(10_485_760.0)),
         ]);
         check(profile(&in_use, heap, &rows), 1, drawn);
         check(profile(&[("goroutine", "count")], None, &[&[7]]), 0, unknown(Uncounted::Census));

@@ -159,10 +159,7 @@ fn figure(tally: &Tally, weight: Weight) -> Figure {
         value: weight.value,
         samples: drawn.map(|drawn| drawn.samples),
         share: weight.value as f64 / tally.whole.value as f64,
-        within: drawn.map(|drawn| {
-            let whole = tally.whole.drawn;
-            drawn.share_within(whole, drawn.most_of(whole), MISS)
-        }),
+        within: drawn.map(|drawn| drawn.share_in_this(tally.whole.drawn, MISS)),
     }
 }
 

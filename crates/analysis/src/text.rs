@@ -99,8 +99,8 @@ impl Page {
     fn analysis(&mut self, analysis: &Analysis) {
         let total = label(analysis.total, &analysis.unit, "auto");
         let mut about = format!("{}: {total}", analysis.kind);
-        let is_counted = |samples: &Sampled| samples.count != analysis.total.unsigned_abs();
-        if let Some(samples) = analysis.samples.filter(is_counted) {
+        let differs = |samples: &Sampled| samples.count != analysis.total.unsigned_abs();
+        if let Some(samples) = analysis.samples.filter(differs) {
             about.push_str(&format!(" from {samples}"));
         }
         if analysis.duration_ns > 0 {

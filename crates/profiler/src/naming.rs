@@ -75,6 +75,15 @@ fn text(key: &str, value: String) -> Label {
     Label { key: key.to_owned(), value: LabelValue::Text(value) }
 }
 
+/// The sizes that have so many bits.
+fn sizes(bits: u32) -> String {
+    let least = 1_u64.checked_shl(bits.saturating_sub(1)).unwrap_or(0);
+    match bits {
+        0 | 1 => format!("{bits} B"),
+        _ => format!("{least} to {} B", least | (least - 1)),
+    }
+}
+
 fn figure(key: &str, value: u64, unit: &str) -> Label {
     let value = i64::try_from(value).unwrap_or(i64::MAX);
     Label { key: key.to_owned(), value: LabelValue::Figure(value, unit.to_owned()) }
@@ -138,14 +147,11 @@ impl<'of> Naming<'of> {
         }
         labels.extend(circumstances.state.map(|state| text("state", state.to_owned())));
         labels.extend(circumstances.age.map(|age| text("age", age.to_owned())));
+        labels.extend(circumstances.size_bits.map(|bits| text("size", sizes(bits))));
         labels.extend(circumstances.lock.map(|lock| text("lock", format!("{lock:#x}"))));
         labels.extend(circumstances.time_ns.map(|time_ns| figure("time", time_ns, "nanoseconds")));
         labels.extend(waker.map(|waker| text("waker", waker)));
         let Weight { count, amount, live_count, live_amount, .. } = weight;
-        // As Go's: the size of a block, of all that are told apart by it on average.
-        let size = (amount.saturating_add(live_amount)) as f64 / (count + live_count);
-        let size = circumstances.size_bits.map(|_| size.round() as u64);
-        labels.extend(size.map(|size| figure("bytes", size, "bytes")));
         let [count, live_count] = [count, live_count].map(|count| count.round() as i64);
         let values = [count, amount.cast_signed(), live_count, live_amount.cast_signed()];
         let types = self.builder.about().types.len();

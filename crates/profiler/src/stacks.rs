@@ -58,8 +58,8 @@ pub(crate) struct Circumstances {
     pub(crate) state: Option<&'static str>,
     /// When, since the beginning.
     pub(crate) time_ns: Option<u64>,
-    /// How many bits a block's size has: blocks of like sizes were sampled with like chances, which is
-    /// what tells how many they were.
+    /// Between which powers of two a block's size is, by the number of its bits: blocks of like sizes were
+    /// sampled with like chances, which is what tells how many they were.
     pub(crate) size_bits: Option<u32>,
     /// For how long memory has been in use.
     pub(crate) age: Option<&'static str>,

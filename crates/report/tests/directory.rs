@@ -232,8 +232,8 @@ fn what_changed_is_told_target_by_target_and_noise_is_not() {
     assert!(!changes.contains("db:") && !changes.contains("cache:"), "{changes}");
     assert!(!changes.contains("api: orders"), "as much a second as before: {changes}");
     for note in [
-        "db: no change that can be told from chance (300 samples in baseline, 460 in fault).",
-        "cache: too few samples to say anything (7 samples in baseline, 9 in fault)",
+        "db: no change that can be told from chance (300 samples in baseline, 460 samples in fault).",
+        "cache: too few samples to say anything (7 samples in baseline, 9 samples in fault)",
         "Figures are from 707 samples in 2.0 s of baseline and 1,569 samples in 3.0 s of fault",
     ] {
         assert!(notes.contains(note), "{note}: {notes}");

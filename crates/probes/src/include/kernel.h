@@ -308,9 +308,19 @@ struct percpu_counter {
 	__s32 *counters;
 };
 
+/* Code of the kernel's in a process, which is where followed calls return to. */
+struct xol_area {
+	unsigned long vaddr;
+};
+
+struct uprobes_state {
+	struct xol_area *xol_area;
+};
+
 struct mm_struct {
 	struct task_struct *owner;
 	unsigned long start_stack;
+	struct uprobes_state uprobes_state;
 	/* Pages by what they are: see enum memory_pages. */
 	struct percpu_counter rss_stat[4];
 };

@@ -72,8 +72,7 @@ struct unwinder {
 	__u32 process;
 	/* The address is what was found where a frame pointer was taken for granted. */
 	__u32 is_guess;
-	/* The innermost of the calls further out whose return is followed. */
-	struct return_instance *followed;
+	struct returns returns;
 	/* Of a search. Read anew at each step, so that the verifier takes all steps for the same. */
 	volatile __u32 low;
 	volatile __u32 count;
@@ -269,7 +268,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 	__u64 cfa, bp = of->bp, pc, place;
 
 	if (!finds_mapping(of)) {
-		if (is_returning(&of->followed, &of->pc, &of->sp)) {
+		if (is_returning(&of->returns, &of->pc, &of->sp)) {
 			of->pc--;
 			return 0;
 		}
@@ -318,6 +317,7 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 			    !reads(of, other, &of->sp, of->sp + SIGNAL_SP))
 				return UNWIND_END_UNREADABLE;
 			/* It was interrupted there, and has called nobody. The stack may be another. */
+			begin_returns_again(&of->returns);
 			return 0;
 		case UNWIND_CFA_ROOT:
 			return UNWIND_END_ROOT;
@@ -344,8 +344,8 @@ static __always_inline enum unwind_end to_caller(struct unwinder *of,
 		if (!reads(of, other, &pc, place))
 			return UNWIND_END_UNREADABLE;
 	}
-	if (of->followed)
-		pc = real_return(&of->followed, place, pc);
+	if (of->returns.next)
+		pc = real_return(&of->returns, place, pc);
 	if (!pc)
 		return UNWIND_END_ROOT;
 	if (cfa <= of->sp)
@@ -469,7 +469,7 @@ static __always_inline int begins_walk(struct unwinder *of, struct task_struct *
 	of->sp = registers->sp;
 	of->bp = registers->bp;
 	of->is_guess = 0;
-	of->followed = followed_return(task);
+	find_returns(&of->returns, task);
 	of->window_bytes = 0;
 	of->mapping.end = 0;
 	of->mapping_before.end = 0;

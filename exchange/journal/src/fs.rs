@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 const LOCK_NAME: &str = "journal.lock";
 
-/// A directory, held by one process at a time.
+/// A directory, held by one process at a time, or looked at by any.
 #[derive(Debug)]
 pub struct FsStorage {
     dir: PathBuf,
-    /// Kept open for its lock alone; the kernel releases it however the process ends.
-    _lock: File,
+    /// Kept open for its lock alone; the kernel releases it however the process ends. None: it is only
+    /// looked at.
+    lock: Option<File>,
 }
 
 impl FsStorage {
@@ -41,13 +42,24 @@ impl FsStorage {
             .write(true)
             .open(dir.join(LOCK_NAME))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, _lock: lock }),
+            Ok(()) => Ok(Self { dir, lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
                 format!("another process has the journal in {} open; stop it first", dir.display()),
             )),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// A directory that is only looked at, also while another process has the journal open: nothing in
+    /// it can be changed through this.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn look(dir: impl Into<PathBuf>) -> io::Result<Self> {
+        let dir = dir.into();
+        fs::read_dir(&dir)?;
+        Ok(Self { dir, lock: None })
     }
 
     /// The directory.
@@ -68,13 +80,17 @@ impl Storage for FsStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        if self.lock.is_none() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).open(self.dir.join(name))?;
         Ok(Box::new(FsFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.dir.join(name))?;
+        let is_held = self.lock.is_some();
+        let file = OpenOptions::new().read(true).write(is_held).open(self.dir.join(name))?;
         Ok(Box::new(FsFile(file)))
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub(crate) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
 
 /// The number of the first record ever.
-const FIRST_SEQ: u64 = 1;
+pub(crate) const FIRST_SEQ: u64 = 1;
 
 /// What was found when the journal was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,7 @@ pub(crate) fn recover(
     storage: Arc<dyn Storage>,
     options: Options,
 ) -> Result<(Writer, Recovered), OpenError> {
-    let mut segments: Vec<u64> = storage
-        .list()
-        .map_err(|source| refused("list", "the journal's directory".to_owned(), source))?
-        .iter()
-        .filter_map(|name| segment::parse_name(name))
-        .collect();
-    segments.sort_unstable();
-
+    let segments = segments(storage.as_ref())?;
     let Some((&last, sealed)) = segments.split_last() else {
         let file = create_segment(storage.as_ref(), FIRST_SEQ)
             .map_err(|source| refused("create", segment::name(FIRST_SEQ), source))?;
@@ -108,6 +101,18 @@ pub(crate) fn recover(
     Ok((writer(storage, options, file, last, end, scan.next_seq), recovered))
 }
 
+/// The journal's files by their first records, in order.
+pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, OpenError> {
+    let mut segments: Vec<u64> = storage
+        .list()
+        .map_err(|source| refused("list", "the journal's directory".to_owned(), source))?
+        .iter()
+        .filter_map(|name| segment::parse_name(name))
+        .collect();
+    segments.sort_unstable();
+    Ok(segments)
+}
+
 fn writer(
     storage: Arc<dyn Storage>,
     options: Options,
@@ -119,7 +124,7 @@ fn writer(
     Writer { storage, options, file, segment, offset: offset as u64, next_seq, buffer: Vec::new() }
 }
 
-fn judge(bytes: &[u8], segment: u64) -> Result<Scan, Damage> {
+pub(crate) fn judge(bytes: &[u8], segment: u64) -> Result<Scan, Damage> {
     if bytes.get(..SEGMENT_HEADER_BYTES) == Some(segment::header(segment).as_slice()) {
         scan(bytes, segment)
     } else {
@@ -127,7 +132,7 @@ fn judge(bytes: &[u8], segment: u64) -> Result<Scan, Damage> {
     }
 }
 
-fn no_gap(segment: u64, expected_seq: u64) -> Result<(), OpenError> {
+pub(crate) fn no_gap(segment: u64, expected_seq: u64) -> Result<(), OpenError> {
     if segment == expected_seq {
         Ok(())
     } else {
@@ -135,7 +140,10 @@ fn no_gap(segment: u64, expected_seq: u64) -> Result<(), OpenError> {
     }
 }
 
-fn read(storage: &dyn Storage, name: &str) -> Result<(Box<dyn SegmentFile>, Vec<u8>), OpenError> {
+pub(crate) fn read(
+    storage: &dyn Storage,
+    name: &str,
+) -> Result<(Box<dyn SegmentFile>, Vec<u8>), OpenError> {
     let read_all = || {
         let file = storage.open(name)?;
         let len = file.len_bytes()?;
@@ -161,6 +169,6 @@ fn refused(action: &'static str, file: String, source: io::Error) -> OpenError {
     OpenError::Storage { action, file, source }
 }
 
-fn damaged(file: String, damage: Damage) -> OpenError {
+pub(crate) fn damaged(file: String, damage: Damage) -> OpenError {
     OpenError::Damaged { file, offset: damage.offset as u64, damage: damage.what }
 }

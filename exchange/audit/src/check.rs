@@ -1,0 +1,252 @@
+//! Holds what the parties tell against each other.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::ledger::Ledger;
+use crate::replayed::Replayed;
+use crate::report::{Check, Finding, Report};
+use crate::tables::{OrderRow, Tables, TradeRow};
+
+/// Client order ids that the exchange gives itself, see `exchange_api::AUTO_KEY_PREFIX`.
+const GIVEN_KEYS: &str = "auto:";
+
+/// What the parties tell.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// The database.
+    pub stored: &'a Tables,
+    /// The journal, carried out as far as the database says that it is.
+    pub replayed: &'a Replayed,
+    /// What the clients know, and how the keys of all their orders begin, where they tell.
+    pub clients: Option<(&'a Ledger, &'a str)>,
+}
+
+/// Checks everything.
+#[must_use]
+pub fn audit(evidence: &Evidence<'_>) -> Report {
+    let Evidence { stored, replayed, clients } = evidence;
+    let expected = &replayed.tables;
+    let mut findings = vec![
+        same_journal(stored, expected),
+        not_ahead(stored, replayed),
+        as_journalled(Check::OrdersAsJournalled, "order", &stored.orders, &expected.orders),
+        as_journalled(Check::TradesAsJournalled, "trade", &stored.trades, &expected.trades),
+        gapless(stored),
+        once_each(stored),
+        orders_consistent(stored),
+        filled_is_traded(stored),
+        two_sides(stored),
+        conserved(stored),
+    ];
+    if let Some((ledger, prefix)) = clients {
+        findings.push(acknowledged_kept(ledger, replayed));
+        findings.push(nothing_unasked(ledger, prefix, replayed));
+    }
+    Report {
+        journal_seq: replayed.end.last_seq,
+        journal_torn_bytes: replayed.end.truncated_bytes,
+        database_seq: stored.cursor,
+        findings,
+    }
+}
+
+fn same_journal(stored: &Tables, expected: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::SameJournal);
+    // Of an empty database the first record is not known yet.
+    let is_same = stored.cursor == 0 || stored.journal_id == expected.journal_id;
+    finding.look((!is_same).then(|| {
+        format!("the database is of {}, the journal is {}", stored.journal_id, expected.journal_id)
+    }));
+    finding
+}
+
+fn not_ahead(stored: &Tables, replayed: &Replayed) -> Finding {
+    let mut finding = Finding::new(Check::NotAhead);
+    let end = replayed.end.last_seq;
+    let is_ahead = stored.cursor > end;
+    finding.look(is_ahead.then(|| {
+        format!("the database has record {}, and the journal ends with {end}", stored.cursor)
+    }));
+    finding
+}
+
+fn as_journalled<Row: PartialEq + std::fmt::Debug>(
+    check: Check,
+    what: &str,
+    stored: &BTreeMap<i64, Row>,
+    expected: &BTreeMap<i64, Row>,
+) -> Finding {
+    let mut finding = Finding::new(check);
+    for (id, row) in expected {
+        finding.look(match stored.get(id) {
+            None => Some(format!("{what} {id} is missing: {row:?}")),
+            Some(stored) if stored == row => None,
+            Some(stored) => Some(format!("{what} {id} is {stored:?}, and not {row:?}")),
+        });
+    }
+    for (id, row) in stored.iter().filter(|(id, _)| !expected.contains_key(id)) {
+        finding.look(Some(format!("{what} {id} does not follow from the journal: {row:?}")));
+    }
+    finding
+}
+
+fn gapless(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::Gapless);
+    let mut ids = |what: &str, ids: &mut dyn Iterator<Item = i64>| {
+        let mut next = 1;
+        for id in ids {
+            finding.look((id != next).then(|| format!("{what} {id} where {next} must follow")));
+            next = id.saturating_add(1);
+        }
+    };
+    ids("order", &mut stored.orders.keys().copied());
+    ids("trade", &mut stored.trades.keys().copied());
+    finding
+}
+
+fn once_each(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::OnceEach);
+    let mut first = HashMap::new();
+    for (id, order) in &stored.orders {
+        let key = order.client_order_id.as_str();
+        let before = first.insert(key, id);
+        finding.look(before.map(|before| format!("{key} has order {before} and order {id}")));
+    }
+    finding
+}
+
+fn orders_consistent(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::OrdersConsistent);
+    for (id, order) in &stored.orders {
+        let OrderRow { quantity, filled, price, .. } = order;
+        let fits_status = match order.status.as_str() {
+            "NEW" => *filled == 0,
+            "PARTIALLY_FILLED" => *filled > 0 && filled < quantity,
+            "FILLED" => filled == quantity,
+            "CANCELLED" => filled < quantity,
+            _ => false,
+        };
+        let fits_kind = match (order.kind.as_str(), price) {
+            ("LIMIT", Some(price)) => *price > 0,
+            // It never rests.
+            ("MARKET", None) => matches!(order.status.as_str(), "FILLED" | "CANCELLED"),
+            _ => false,
+        };
+        let is_side = matches!(order.side.as_str(), "BUY" | "SELL");
+        let is_possible = *quantity > 0 && *filled >= 0 && filled <= quantity;
+        let is_right = fits_status && fits_kind && is_side && is_possible;
+        finding.look((!is_right).then(|| format!("order {id}: {order:?}")));
+    }
+    finding
+}
+
+fn filled_is_traded(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::FilledIsTraded);
+    let mut traded: HashMap<i64, i64> = HashMap::new();
+    for trade in stored.trades.values() {
+        for order_id in [trade.maker_order_id, trade.taker_order_id] {
+            let sum = traded.entry(order_id).or_default();
+            *sum = sum.saturating_add(trade.quantity);
+        }
+    }
+    for (id, order) in &stored.orders {
+        let traded = traded.remove(id).unwrap_or(0);
+        let filled = order.filled;
+        let is_right = traded == filled;
+        finding.look((!is_right).then(|| {
+            format!("order {id} is filled by {filled}, and its trades add up to {traded}")
+        }));
+    }
+    finding
+}
+
+fn two_sides(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::TwoSides);
+    for (id, trade) in &stored.trades {
+        let sides =
+            (stored.orders.get(&trade.maker_order_id), stored.orders.get(&trade.taker_order_id));
+        let wrong = match sides {
+            (Some(maker), Some(taker)) => cannot_be(trade, maker, taker),
+            _ => Some("one of its orders is missing"),
+        };
+        finding.look(wrong.map(|why| format!("trade {id}: {why}: {trade:?}")));
+    }
+    finding
+}
+
+/// Why these two orders could not have traded so.
+fn cannot_be(trade: &TradeRow, maker: &OrderRow, taker: &OrderRow) -> Option<&'static str> {
+    let accepts = |order: &OrderRow| match (order.price, order.side.as_str()) {
+        (None, _) => true,
+        (Some(limit), "BUY") => trade.price <= limit,
+        (Some(limit), _) => trade.price >= limit,
+    };
+    if trade.quantity <= 0 || trade.price <= 0 {
+        Some("it is of nothing, or for nothing")
+    } else if maker.side == taker.side || taker.side != trade.taker_side {
+        Some("its orders are not of opposite sides")
+    } else if maker.symbol != trade.symbol || taker.symbol != trade.symbol {
+        Some("its orders are not for what it traded")
+    } else if maker.user_id == taker.user_id {
+        Some("somebody traded with himself")
+    } else if maker.price != Some(trade.price) {
+        Some("it is not at the price of the order that rested")
+    } else if !accepts(taker) {
+        Some("it is at a price that the later order did not accept")
+    } else {
+        None
+    }
+}
+
+fn conserved(stored: &Tables) -> Finding {
+    let mut finding = Finding::new(Check::Conserved);
+    let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for order in stored.orders.values() {
+        let (bought, sold) = sums.entry(&order.symbol).or_default();
+        let sum = if order.side == "BUY" { bought } else { sold };
+        *sum = sum.saturating_add(order.filled);
+    }
+    for (symbol, (bought, sold)) in sums {
+        let differ = bought != sold;
+        finding.look(differ.then(|| format!("{symbol}: {bought} lots bought, {sold} sold")));
+    }
+    finding
+}
+
+fn acknowledged_kept(ledger: &Ledger, replayed: &Replayed) -> Finding {
+    let mut finding = Finding::new(Check::AcknowledgedKept);
+    let mut journalled: HashMap<&str, Vec<i64>> = HashMap::new();
+    for (key, id) in &replayed.keys {
+        journalled.entry(key).or_default().push(*id);
+    }
+    for (key, told) in &ledger.acknowledged {
+        let found = journalled.get(key.as_str());
+        let wrong = match (told.first(), found.map(Vec::as_slice)) {
+            _ if told.len() > 1 => Some(format!("{key} was acknowledged as orders {told:?}")),
+            (_, None) => Some(format!("{key} is in no record of the journal")),
+            (Some(told), Some([only])) if told == only => None,
+            (told, Some(found)) => {
+                Some(format!("{key} was acknowledged as {told:?}, and is in it as {found:?}"))
+            }
+        };
+        finding.look(wrong);
+    }
+    finding
+}
+
+fn nothing_unasked(ledger: &Ledger, prefix: &str, replayed: &Replayed) -> Finding {
+    let mut finding = Finding::new(Check::NothingUnasked);
+    let mut seen = HashSet::new();
+    let of_clients = |key: &str| key.starts_with(prefix) && !key.starts_with(GIVEN_KEYS);
+    for (key, id) in replayed.keys.iter().filter(|(key, _)| of_clients(key)) {
+        let wrong = if !ledger.attempted.contains(key) {
+            Some(format!("order {id} has the key {key}, which nobody sent"))
+        } else if !seen.insert(key) {
+            Some(format!("{key} was sent once, and order {id} is not its first"))
+        } else {
+            None
+        };
+        finding.look(wrong);
+    }
+    finding
+}

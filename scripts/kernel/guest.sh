@@ -35,7 +35,8 @@ truncate --size 1G /run/disk
 mkfs.ext4 -q /run/disk
 mount -o loop /run/disk /run/tmp
 chmod 1777 /run/tmp
-hostname "linux-$release"
+# A name of a host has no plus sign.
+hostname "linux-${release//+/-}"
 ip link set lo up
 # Code that lies elsewhere each time has to be translated each time by whoever emulates it.
 echo 0 >/proc/sys/kernel/randomize_va_space

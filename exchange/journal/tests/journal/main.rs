@@ -5,3 +5,4 @@ mod crashes;
 mod damage;
 mod files;
 mod group_commit;
+mod look;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::ledger::Ledger;
 use crate::replayed::Replayed;
 use crate::report::{Check, Finding, Report};
-use crate::tables::{OrderRow, Tables, TradeRow};
+use crate::tables::{Fields, OrderRow, Tables, TradeRow};
 
 /// Client order ids that the exchange gives itself, see `exchange_api::AUTO_KEY_PREFIX`.
 const GIVEN_KEYS: &str = "auto:";
@@ -17,6 +17,8 @@ pub struct Evidence<'a> {
     pub stored: &'a Tables,
     /// The journal, carried out as far as the database says that it is.
     pub replayed: &'a Replayed,
+    /// The journal's last record when the audit began: the database has to have that.
+    pub awaited_seq: u64,
     /// What the clients know, and how the keys of all their orders begin, where they tell.
     pub clients: Option<(&'a Ledger, &'a str)>,
 }
@@ -24,7 +26,7 @@ pub struct Evidence<'a> {
 /// Checks everything.
 #[must_use]
 pub fn audit(evidence: &Evidence<'_>) -> Report {
-    let Evidence { stored, replayed, clients } = evidence;
+    let Evidence { stored, replayed, awaited_seq, clients } = evidence;
     let expected = &replayed.tables;
     let mut findings = vec![
         same_journal(stored, expected),
@@ -44,6 +46,7 @@ pub fn audit(evidence: &Evidence<'_>) -> Report {
     }
     Report {
         journal_seq: replayed.end.last_seq,
+        awaited_seq: *awaited_seq,
         journal_torn_bytes: replayed.end.truncated_bytes,
         database_seq: stored.cursor,
         findings,
@@ -70,7 +73,7 @@ fn not_ahead(stored: &Tables, replayed: &Replayed) -> Finding {
     finding
 }
 
-fn as_journalled<Row: PartialEq + std::fmt::Debug>(
+fn as_journalled<Row: PartialEq + Fields>(
     check: Check,
     what: &str,
     stored: &BTreeMap<i64, Row>,
@@ -79,15 +82,25 @@ fn as_journalled<Row: PartialEq + std::fmt::Debug>(
     let mut finding = Finding::new(check);
     for (id, row) in expected {
         finding.look(match stored.get(id) {
-            None => Some(format!("{what} {id} is missing: {row:?}")),
+            None => Some(format!("{what} {id} is missing")),
             Some(stored) if stored == row => None,
-            Some(stored) => Some(format!("{what} {id} is {stored:?}, and not {row:?}")),
+            Some(stored) => Some(format!("{what} {id}: {}", differing(stored, row))),
         });
     }
-    for (id, row) in stored.iter().filter(|(id, _)| !expected.contains_key(id)) {
-        finding.look(Some(format!("{what} {id} does not follow from the journal: {row:?}")));
+    for id in stored.keys().filter(|id| !expected.contains_key(id)) {
+        finding.look(Some(format!("{what} {id} does not follow from the journal")));
     }
     finding
+}
+
+/// What is stored, and what should be.
+fn differing(stored: &impl Fields, expected: &impl Fields) -> String {
+    let both = stored.fields().into_iter().zip(expected.fields());
+    let differ = both.filter(|(stored, expected)| stored != expected);
+    let told: Vec<String> = differ
+        .map(|((field, stored), (_, expected))| format!("{field} is {stored} and not {expected}"))
+        .collect();
+    told.join(", ")
 }
 
 fn gapless(stored: &Tables) -> Finding {
@@ -135,7 +148,12 @@ fn orders_consistent(stored: &Tables) -> Finding {
         let is_side = matches!(order.side.as_str(), "BUY" | "SELL");
         let is_possible = *quantity > 0 && *filled >= 0 && filled <= quantity;
         let is_right = fits_status && fits_kind && is_side && is_possible;
-        finding.look((!is_right).then(|| format!("order {id}: {order:?}")));
+        finding.look((!is_right).then(|| {
+            let OrderRow { kind, side, status, .. } = order;
+            let price =
+                price.map_or_else(|| "no price".to_owned(), |price| format!("price {price}"));
+            format!("order {id}: {status}, {filled} filled of {quantity}, {side} {kind}, {price}")
+        }));
     }
     finding
 }
@@ -169,7 +187,10 @@ fn two_sides(stored: &Tables) -> Finding {
             (Some(maker), Some(taker)) => cannot_be(trade, maker, taker),
             _ => Some("one of its orders is missing"),
         };
-        finding.look(wrong.map(|why| format!("trade {id}: {why}: {trade:?}")));
+        finding.look(wrong.map(|why| {
+            let TradeRow { price, quantity, maker_order_id, taker_order_id, .. } = trade;
+            format!("trade {id} of {quantity} at {price}, orders {maker_order_id} and {taker_order_id}: {why}")
+        }));
     }
     finding
 }

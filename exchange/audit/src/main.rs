@@ -95,6 +95,7 @@ fn run(args: &Args, storage: &FsStorage, ledger: Option<&Ledger>) -> anyhow::Res
         stored::read(&mut client).await
     })?;
     let replayed = replayed::replay(storage, stored.cursor)?;
+    let (stored, replayed) = (&stored, &replayed);
     let clients = ledger.map(|ledger| (ledger, args.prefix.as_str()));
-    Ok(audit(&Evidence { stored: &stored, replayed: &replayed, clients }))
+    Ok(audit(&Evidence { stored, replayed, awaited_seq: end, clients }))
 }

@@ -103,6 +103,8 @@ impl Finding {
 pub struct Report {
     /// The journal's last record.
     pub journal_seq: u64,
+    /// Its last record when the audit began.
+    pub awaited_seq: u64,
     /// Bytes behind it that are no record: never acknowledged.
     pub journal_torn_bytes: u64,
     /// The last record that the database has.
@@ -118,7 +120,8 @@ pub enum Verdict {
     Kept,
     /// Something was not.
     Broken,
-    /// The database has not caught up with the journal: of the rest nothing can be said of it.
+    /// The database has not caught up with what the journal had when the audit began: of the rest nothing
+    /// can be said of it.
     Behind,
 }
 
@@ -128,7 +131,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         if self.findings.iter().any(|finding| finding.broken > 0) {
             Verdict::Broken
-        } else if self.database_seq < self.journal_seq {
+        } else if self.database_seq < self.awaited_seq {
             Verdict::Behind
         } else {
             Verdict::Kept
@@ -143,7 +146,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { journal_seq, journal_torn_bytes, database_seq, findings } = self;
+        let Self { journal_seq, awaited_seq, journal_torn_bytes, database_seq, findings } = self;
         writeln!(f, "journal: {journal_seq} records; database: up to record {database_seq}")?;
         if *journal_torn_bytes > 0 {
             writeln!(f, "behind the journal's last record: {journal_torn_bytes} bytes of none")?;
@@ -169,7 +172,7 @@ impl fmt::Display for Report {
                 f,
                 "nothing is broken, and nothing can be said of the {} records that the database lacks: \
                  wait for the relay, or give it longer with --settle",
-                journal_seq - database_seq
+                awaited_seq - database_seq
             ),
         }
     }

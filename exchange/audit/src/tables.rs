@@ -64,3 +64,24 @@ pub struct Tables {
     /// By their ids.
     pub trades: BTreeMap<i64, TradeRow>,
 }
+
+/// A row, field by field: people are told of those that differ.
+pub trait Fields {
+    /// Each field's name, and what is in it.
+    fn fields(&self) -> Vec<(&'static str, String)>;
+}
+
+macro_rules! fields {
+    ($row:ty: $($field:ident),+) => {
+        impl Fields for $row {
+            fn fields(&self) -> Vec<(&'static str, String)> {
+                vec![$((stringify!($field), format!("{:?}", self.$field))),+]
+            }
+        }
+    };
+}
+
+fields!(OrderRow: client_order_id, user_id, symbol, side, kind, quantity, price, status, filled,
+    journal_seq, changed_seq, created_us);
+fields!(TradeRow: symbol, price, quantity, taker_side, maker_order_id, taker_order_id, journal_seq,
+    executed_us);

@@ -94,7 +94,8 @@ fn run(random: &mut StdRng, takes_twice: bool) -> Run {
 }
 
 fn judged(stored: &Tables, replayed: &Replayed, ledger: &Ledger) -> Report {
-    audit(&Evidence { stored, replayed, clients: Some((ledger, PREFIX)) })
+    let awaited_seq = replayed.end.last_seq;
+    audit(&Evidence { stored, replayed, awaited_seq, clients: Some((ledger, PREFIX)) })
 }
 
 #[test]
@@ -305,6 +306,10 @@ fn answers_that_differ_and_orders_that_nobody_sent_are_seen() {
     ledger.attempted.remove(&key);
     let report = judged(&whole.tables, &whole, &ledger);
     assert_eq!(report.broken().collect::<Vec<_>>(), [Check::NothingUnasked]);
+    let mut stored = whole.tables.clone();
+    stored.orders.get_mut(&1).unwrap().quantity += 100;
+    let told = judged(&stored, &whole, &ledger).to_string();
+    assert!(told.contains("order 1: quantity is 1"), "{told}");
     let told = report.to_string();
     assert!(told.contains(&format!("has the key {key}, which nobody sent")), "{told}");
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use exchange_api::{BookLevel, BookView, OrderView, ValidOrder};
 use exchange_matching::{
-    ClientOrderId, DepthLevel, Engine, Execution, Limits, Lots, OrdStatus, OrderId, Place,
-    RejectReason, Symbol, Ticks, Trade,
+    Cancel, ClientOrderId, Command, DepthLevel, Engine, Limits, Lots, OrdStatus, Order, OrderId,
+    Place, RejectReason, Symbol, Ticks, Trade,
 };
 
 use super::record::Record;
@@ -50,6 +50,20 @@ pub struct Effects {
     pub changes: Vec<Change>,
     /// The trades it made.
     pub trades: Vec<Trade>,
+}
+
+impl Effects {
+    fn of(effects: &exchange_matching::Effects) -> Self {
+        let change = |order: &Order| Change {
+            order_id: order.order_id,
+            status: order.status,
+            filled: order.cum_qty,
+        };
+        Self {
+            changes: effects.orders.iter().map(change).collect(),
+            trades: effects.trades.clone(),
+        }
+    }
 }
 
 /// A record that does not follow from those before it.
@@ -145,39 +159,42 @@ impl Exchange {
             return Err(ApplyError::OrderId { found: order_id, expected });
         }
         let symbol = place.symbol;
-        let Execution { order, trades, makers } =
-            self.engine.place(place.clone()).map_err(ApplyError::Refused)?;
-        let mut changes = Vec::with_capacity(1 + makers.len());
-        changes.push(Change { order_id, status: order.status, filled: order.cum_qty });
-        self.hold(HeldOrder {
-            place,
-            status: order.status,
-            filled: order.cum_qty,
-            first_status: order.status,
-            first_filled: order.cum_qty,
-            created_us: at_us,
-            key_forgotten: false,
-        });
-        for maker in makers {
-            self.change(maker.order_id, maker.status, maker.cum_qty);
-            changes.push(Change {
-                order_id: maker.order_id,
-                status: maker.status,
-                filled: maker.cum_qty,
+        let command = Command::Place(place);
+        let effects = self.engine.apply(&command).map_err(ApplyError::Refused)?;
+        let effects = Effects::of(effects);
+        let Command::Place(place) = command else { return Ok(effects) };
+        if let Some(first) = effects.changes.first() {
+            self.hold(HeldOrder {
+                place,
+                status: first.status,
+                filled: first.filled,
+                first_status: first.status,
+                first_filled: first.filled,
+                created_us: at_us,
+                key_forgotten: false,
             });
         }
+        for maker in effects.changes.iter().skip(1) {
+            self.change(maker);
+        }
         self.touch(symbol, at_us);
-        Ok(Effects { changes, trades })
+        Ok(effects)
     }
 
     fn cancel(&mut self, order_id: OrderId, at_us: u64) -> Effects {
         // An order in the same group may have traded it away: then the cancel came too late,
         // and so it does in every replay.
-        let Ok(order) = self.engine.cancel(order_id) else { return Effects::default() };
-        self.change(order_id, order.status, order.cum_qty);
-        self.touch(order.symbol, at_us);
-        let change = Change { order_id, status: order.status, filled: order.cum_qty };
-        Effects { changes: vec![change], trades: Vec::new() }
+        let command = Command::Cancel(Cancel { order_id });
+        let Ok(effects) = self.engine.apply(&command) else { return Effects::default() };
+        let symbol = effects.orders.first().map(|order| order.symbol);
+        let effects = Effects::of(effects);
+        for change in &effects.changes {
+            self.change(change);
+        }
+        if let Some(symbol) = symbol {
+            self.touch(symbol, at_us);
+        }
+        effects
     }
 
     fn hold(&mut self, order: HeldOrder) {
@@ -201,12 +218,12 @@ impl Exchange {
         }
     }
 
-    fn change(&mut self, order_id: OrderId, status: OrdStatus, filled: Lots) {
-        if let Some(order) = self.orders.get_mut(&order_id) {
-            order.status = status;
-            order.filled = filled;
-            if order.key_forgotten && !status.is_live() {
-                self.orders.remove(&order_id);
+    fn change(&mut self, change: &Change) {
+        if let Some(order) = self.orders.get_mut(&change.order_id) {
+            order.status = change.status;
+            order.filled = change.filled;
+            if order.key_forgotten && !change.status.is_live() {
+                self.orders.remove(&change.order_id);
             }
         }
     }
@@ -347,6 +364,7 @@ fn sentence(place: &Place, status: OrdStatus, filled: Lots) -> String {
             format!("{filled} of {quantity} lots traded; the book had no more to offer")
         }
         OrdStatus::Cancelled => format!("cancelled; {filled} of {quantity} lots had traded"),
+        OrdStatus::Expired => format!("expired; {filled} of {quantity} lots had traded"),
         OrdStatus::Rejected => "rejected".to_owned(),
     }
 }
@@ -378,6 +396,8 @@ mod tests {
             side: order.side,
             kind: order.kind,
             quantity: order.quantity,
+            time_in_force: order.kind.default_time_in_force(),
+            post_only: false,
         };
         exchange.apply(Record::Place { place, at_us: order_id.get() }).unwrap();
         order_id

@@ -147,6 +147,8 @@ impl Record {
                     side: if buy { Side::Buy } else { Side::Sell },
                     kind,
                     quantity: Lots(quantity),
+                    time_in_force: kind.default_time_in_force(),
+                    post_only: false,
                 };
                 place.validate().map_err(|_| RecordError::Order)?;
                 Self::Place { place, at_us }
@@ -171,6 +173,8 @@ mod tests {
             side: Side::Sell,
             kind,
             quantity: Lots(5),
+            time_in_force: kind.default_time_in_force(),
+            post_only: false,
         };
         Record::Place { place, at_us: 1_700_000_000_000_000 }
     }

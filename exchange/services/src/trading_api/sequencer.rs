@@ -280,6 +280,8 @@ impl Sequencer {
             side: order.side,
             kind: order.kind,
             quantity: order.quantity,
+            time_in_force: order.kind.default_time_in_force(),
+            post_only: false,
         };
         let seq = self.append(Record::Place { place, at_us: unix_us() }, channel, waiter)?;
         self.next_order_id = OrderId(order_id.get() + 1);

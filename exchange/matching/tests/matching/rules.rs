@@ -121,6 +121,7 @@ fn replacing() {
     // Anything else goes behind #2: more, another price and back, the same again.
     for steps in [
         vec![replace(1, None, Some(6))],
+        vec![replace(1, Some(101), Some(4)), replace(1, Some(100), Some(3))],
         vec![replace(1, Some(101), None), replace(1, Some(100), None)],
         vec![replace(1, Some(100), Some(5))],
         vec![replace(1, None, Some(5))],

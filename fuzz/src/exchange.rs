@@ -30,8 +30,8 @@ pub(crate) fn order(bytes: &[u8]) {
                 side: valid.side,
                 kind: valid.kind,
                 quantity: valid.quantity,
-                time_in_force: valid.kind.default_time_in_force(),
-                post_only: false,
+                time_in_force: valid.time_in_force,
+                post_only: valid.post_only,
             };
             assert_eq!(Engine::default().check(&Command::Place(place)), Ok(()));
         }
@@ -51,7 +51,10 @@ pub(crate) fn orders() -> Vec<Vec<u8>> {
         quantity: 10,
         price: Some(2500),
         client_order_id: Some("key-1".to_owned()),
+        ..OrderRequest::default()
     };
+    let whole = OrderRequest { time_in_force: Some("FOK".to_owned()), ..limit.clone() };
+    let maker = OrderRequest { post_only: true, ..limit.clone() };
     let market = OrderRequest {
         kind: "MARKET".to_owned(),
         side: "SELL".to_owned(),
@@ -61,7 +64,15 @@ pub(crate) fn orders() -> Vec<Vec<u8>> {
     };
     let json = |request: &OrderRequest| serde_json::to_string(request).unwrap();
     let (limit, market) = (json(&limit), json(&market));
-    crate::seeds_of([&*limit, &*market, &format!("{limit}\nkey-1"), &format!("{market}\nkey-2")])
+    let (whole, maker) = (json(&whole), json(&maker));
+    crate::seeds_of([
+        &*limit,
+        &*market,
+        &*whole,
+        &*maker,
+        &format!("{limit}\nkey-1"),
+        &format!("{market}\nkey-2"),
+    ])
 }
 
 /// How many bytes a command is made of.

@@ -313,7 +313,7 @@ mod tests {
             prop_assert_eq!(tables.orders.len(), exchange.held_orders());
             for (id, (change, _)) in &tables.orders {
                 let held = exchange.order(*id).unwrap();
-                prop_assert_eq!((change.status, change.filled), (held.status, held.filled));
+                prop_assert_eq!(*change, held.state);
             }
         }
     }

@@ -116,11 +116,12 @@ lint: ## Formatting and lints, as strict as can be
 fmt: ## Format the sources
 	$(CARGO) fmt --all
 
-bench: setup build ## Measure what putting each fault in place and undoing it costs, and what watching costs
+bench: setup build ## Measure what putting each fault in place and undoing it costs, what watching costs, how fast the books are
 	$(CARGO) build --release -p temblor-faults --example bench_faults --example bench_shape
 	$(CARGO) build --release -p temblor-runner --example bench_probes
 	$(CARGO) build --release -p temblor-profile --example bench_flamegraph
 	$(CARGO) build --release -p temblor-profiler --example bench_profiler
-	@missed=0; for bench in bench_faults bench_shape bench_flamegraph bench_profiler; do \
+	$(CARGO) build --release -p exchange-matching --example bench_matching
+	@missed=0; for bench in bench_faults bench_shape bench_flamegraph bench_profiler bench_matching; do \
 		$(SUDO) $(TARGET_DIR)/release/examples/$$bench || missed=1; \
 	done; SUDO="$(SUDO)" TEMBLOR="$(TEMBLOR)" scripts/bench-probes.sh || missed=1; exit $$missed

@@ -30,8 +30,20 @@ pub struct OrderView {
     /// Limit in ticks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<u64>,
+    /// `GTC`, `IOC` or `FOK`.
+    pub time_in_force: String,
+    /// Whether it was never to trade at its arrival.
+    pub post_only: bool,
     /// Lots traded.
     pub filled_quantity: u64,
+    /// Lots that can still trade.
+    pub leaves_quantity: u64,
+    /// What the traded lots cost, in ticks times lots: by `filled_quantity` it is the average price, of which
+    /// nothing has been rounded away.
+    pub filled_value: u64,
+    /// Why it ended before all of it traded, as `SELF_TRADE_PREVENTION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When the exchange took it, in milliseconds since 1970.
     pub created_at_ms: u64,
 }

@@ -28,6 +28,10 @@ pub enum ErrorCode {
     PriceNotAllowed,
     /// The price is zero, negative or too large.
     InvalidPrice,
+    /// The time in force is none of GTC, IOC and FOK, or not for this type of order.
+    InvalidTimeInForce,
+    /// A post-only order that may not wait in the book.
+    PostOnlyNotAllowed,
     /// A query parameter is out of its range.
     InvalidParameter,
     /// The same client order id was used for a different order.
@@ -72,7 +76,9 @@ impl ErrorCode {
             | Self::InvalidQuantity
             | Self::PriceRequired
             | Self::PriceNotAllowed
-            | Self::InvalidPrice => 422,
+            | Self::InvalidPrice
+            | Self::InvalidTimeInForce
+            | Self::PostOnlyNotAllowed => 422,
             // Not a 503: a 503 promises that nothing was journalled.
             Self::JournalFailed => 500,
             Self::BacklogFull | Self::BooksFull | Self::Overloaded | Self::StoreMismatch => 503,

@@ -1,7 +1,8 @@
 //! Orders as they arrive and orders as they are taken.
 
 use exchange_matching::{
-    ClientOrderId, Lots, OrderKind, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Side, Symbol, Ticks, UserId,
+    ClientOrderId, Lots, OrderKind, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Side, Symbol, Ticks,
+    TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,14 @@ pub struct OrderRequest {
     /// Ticks, for a limit order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
+    /// `GTC` (waits in the book until it is filled or cancelled), `IOC` (what does not trade at once is
+    /// cancelled) or `FOK` (all of it at once, or nothing). Nothing means `GTC` for a limit order and `IOC`
+    /// for a market order, which cannot wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_in_force: Option<String>,
+    /// Whether a limit order that would trade at once is cancelled instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub post_only: bool,
     /// The client's own name for the order, by which a repetition is recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_order_id: Option<String>,
@@ -62,6 +71,10 @@ pub struct ValidOrder {
     pub kind: OrderKind,
     /// At least one lot.
     pub quantity: Lots,
+    /// How long it stands; one that its kind can have.
+    pub time_in_force: TimeInForce,
+    /// It never trades at its arrival.
+    pub post_only: bool,
     /// The client's name for it.
     pub key: Option<ClientOrderId>,
 }
@@ -113,6 +126,13 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
         }
         _ => return Err(ApiError::new(ErrorCode::InvalidType, "type is LIMIT or MARKET")),
     };
+    let time_in_force = time_in_force(request.time_in_force.as_deref(), kind)?;
+    if request.post_only && !(kind.price().is_some() && time_in_force.may_rest()) {
+        return Err(ApiError::new(
+            ErrorCode::PostOnlyNotAllowed,
+            "a post_only order is one that can wait in the book: a LIMIT order, GTC",
+        ));
+    }
     let key = match (header_key, request.client_order_id.as_deref()) {
         (Some(header), Some(body)) if header != body => {
             return Err(ApiError::new(
@@ -123,7 +143,28 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
         (Some(text), _) | (None, Some(text)) => Some(parse_key(text)?),
         (None, None) => None,
     };
-    Ok(ValidOrder { user, symbol, side, kind, quantity: Lots(quantity), key })
+    let (quantity, post_only) = (Lots(quantity), request.post_only);
+    Ok(ValidOrder { user, symbol, side, kind, quantity, time_in_force, post_only, key })
+}
+
+fn time_in_force(text: Option<&str>, kind: OrderKind) -> Result<TimeInForce, ApiError> {
+    let found = match (text, kind) {
+        (None, _) => Some(kind.default_time_in_force()),
+        (Some("GTC"), OrderKind::Limit { .. }) => Some(TimeInForce::GoodTillCancel),
+        (Some("IOC"), _) => Some(TimeInForce::ImmediateOrCancel),
+        (Some("FOK"), _) => Some(TimeInForce::FillOrKill),
+        // Nothing ends a day yet, so an order good for one would never expire.
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::InvalidTimeInForce,
+            match kind {
+                OrderKind::Limit { .. } => "time_in_force is GTC, IOC or FOK",
+                OrderKind::Market => "time_in_force of a MARKET order is IOC or FOK",
+            },
+        )
+    })
 }
 
 fn in_range(value: i64, max: u64) -> Option<u64> {
@@ -142,7 +183,7 @@ mod tests {
             kind: "LIMIT".to_owned(),
             quantity: 3,
             price: Some(5_000_000),
-            client_order_id: None,
+            ..OrderRequest::default()
         }
     }
 
@@ -170,6 +211,42 @@ mod tests {
         check(|o| o.price = Some(-5), None, Err(E::InvalidPrice));
         check(|o| o.price = Some(1_000_000_001), None, Err(E::InvalidPrice));
         check(|o| o.kind = "MARKET".into(), None, Err(E::PriceNotAllowed));
+        let in_force = |text: &str| {
+            let text = Some(text.to_owned());
+            move |o: &mut OrderRequest| o.time_in_force = text
+        };
+        for text in ["GTC", "IOC", "FOK"] {
+            check(in_force(text), None, Ok(()));
+        }
+        for text in ["DAY", "gtc", ""] {
+            check(in_force(text), None, Err(E::InvalidTimeInForce));
+        }
+        let market = |text: &str| {
+            let text = Some(text.to_owned());
+            move |o: &mut OrderRequest| {
+                (o.kind, o.price, o.time_in_force) = ("MARKET".to_owned(), None, text);
+            }
+        };
+        check(market("IOC"), None, Ok(()));
+        check(market("FOK"), None, Ok(()));
+        check(market("GTC"), None, Err(E::InvalidTimeInForce));
+        check(|o| o.post_only = true, None, Ok(()));
+        for text in ["IOC", "FOK"] {
+            let post_only = |o: &mut OrderRequest| o.post_only = true;
+            let both = |o: &mut OrderRequest| {
+                in_force(text)(o);
+                post_only(o);
+            };
+            check(both, None, Err(E::PostOnlyNotAllowed));
+        }
+        check(
+            |o| {
+                market("IOC")(o);
+                o.post_only = true;
+            },
+            None,
+            Err(E::PostOnlyNotAllowed),
+        );
         check(|o| o.kind = "STOP".into(), None, Err(E::InvalidType));
         check(|o| o.side = "buy".into(), None, Err(E::InvalidSide));
         check(|o| o.symbol = "DOGEUSD".into(), None, Err(E::UnknownSymbol));

@@ -1,10 +1,9 @@
-//! What goes into the engine and what comes out.
+//! What goes into the engine.
 
 use crate::units::{PRICE_TICKS_MAX, QUANTITY_LOTS_MAX};
 use crate::{
-    ClientOrderId, Lots, OrdStatus, Order, OrderId, OrderKind, Side, Symbol, Ticks, TradeId, UserId,
+    ClientOrderId, Lots, OrderId, OrderKind, RejectReason, Side, Symbol, Ticks, TimeInForce, UserId,
 };
-use std::fmt;
 
 /// One step of the sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +12,11 @@ pub enum Command {
     Place(Place),
     /// Take an order out of the book.
     Cancel(Cancel),
+    /// Give a resting order another price or quantity.
+    Replace(Replace),
+    /// The day is over: orders that were good for it expire. A step of the sequence like any other, because
+    /// the engine knows no clock and a replay must end the day at the same place.
+    EndDay,
 }
 
 /// A new order.
@@ -20,7 +24,7 @@ pub enum Command {
 pub struct Place {
     /// Greater than that of every order accepted before; the first is at least 1.
     pub order_id: OrderId,
-    /// The client's name for it; carried, not looked at.
+    /// The client's name for it; part of the command, and not looked at.
     pub client_order_id: ClientOrderId,
     /// Who places it.
     pub user: UserId,
@@ -32,28 +36,36 @@ pub struct Place {
     pub kind: OrderKind,
     /// How much.
     pub quantity: Lots,
+    /// How long it stands. [`OrderKind::default_time_in_force`] tells what is meant where nothing is said.
+    pub time_in_force: TimeInForce,
+    /// Do not trade at arrival (FIX ExecInst 6, participate don't initiate): an order that would is accepted
+    /// and cancelled at once.
+    pub post_only: bool,
 }
 
 impl Place {
     /// Checks what can be checked without an engine, so that an order that could never be accepted is
-    /// refused before it is sequenced. [`crate::Engine::place`] checks it again.
+    /// refused before it is sequenced. [`crate::Engine::apply`] checks it again.
     ///
     /// # Errors
-    /// When quantity or price is zero or beyond its bound.
+    /// When quantity or price is zero or beyond its bound, or the order asks for what excludes itself.
     pub fn validate(&self) -> Result<(), RejectReason> {
-        if self.quantity.0 == 0 {
-            return Err(RejectReason::ZeroQuantity);
+        validate_quantity(self.quantity)?;
+        if let OrderKind::Limit { price_ticks } = self.kind {
+            validate_price(price_ticks)?;
+        } else if self.time_in_force.may_rest() {
+            return Err(RejectReason::MarketCannotRest { time_in_force: self.time_in_force });
         }
-        if self.quantity.0 > QUANTITY_LOTS_MAX {
-            return Err(RejectReason::QuantityTooLarge { quantity: self.quantity });
+        if self.post_only && !self.time_in_force.may_rest() {
+            return Err(RejectReason::PostOnlyMustRest { time_in_force: self.time_in_force });
         }
-        match self.kind {
-            OrderKind::Limit { price_ticks: Ticks(0) } => Err(RejectReason::ZeroPrice),
-            OrderKind::Limit { price_ticks } if price_ticks.0 > PRICE_TICKS_MAX => {
-                Err(RejectReason::PriceTooHigh { price: price_ticks })
-            }
-            OrderKind::Limit { .. } | OrderKind::Market => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Whether what does not trade waits in the book.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        self.kind.price().is_some() && self.time_in_force.may_rest()
     }
 }
 
@@ -64,127 +76,45 @@ pub struct Cancel {
     pub order_id: OrderId,
 }
 
-/// Why a command changed nothing.
+/// Gives a resting order another price or quantity; its id, its side and the rest stay. An order that only
+/// becomes smaller keeps its place in the queue. Any other leaves the book and arrives anew, even with the
+/// numbers it had: it may trade, and waits behind those who were there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RejectReason {
-    /// An order for nothing.
-    ZeroQuantity,
-    /// More than [`QUANTITY_LOTS_MAX`].
-    QuantityTooLarge {
-        /// What was asked for.
-        quantity: Lots,
-    },
-    /// A limit of zero: nothing trades for nothing.
-    ZeroPrice,
-    /// A limit above [`PRICE_TICKS_MAX`].
-    PriceTooHigh {
-        /// What was asked for.
-        price: Ticks,
-    },
-    /// The id is not greater than that of the last accepted order.
-    OrderIdNotGrowing {
-        /// The id refused.
-        order_id: OrderId,
-        /// The last accepted one.
-        last: OrderId,
-    },
-    /// As many orders rest as [`crate::Limits::live_orders_max`] allows. Market orders and cancels still pass.
-    BooksFull {
-        /// The bound.
-        live_orders_max: usize,
-    },
-    /// To cancel: no such order, or it finished so long ago that it is forgotten.
-    UnknownOrder {
-        /// The id asked for.
-        order_id: OrderId,
-    },
-    /// To cancel: the order is finished already.
-    AlreadyFinished {
-        /// The id asked for.
-        order_id: OrderId,
-        /// How it finished.
-        status: OrdStatus,
-    },
+pub struct Replace {
+    /// Which order.
+    pub order_id: OrderId,
+    /// The new limit; nothing keeps the old one.
+    pub price: Option<Ticks>,
+    /// How much in all, with what has traded already (FIX OrderQty); nothing keeps it.
+    pub quantity: Option<Lots>,
 }
 
-impl fmt::Display for RejectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ZeroQuantity => f.write_str("quantity must be at least 1 lot"),
-            Self::QuantityTooLarge { quantity } => {
-                write!(f, "quantity {quantity} is above the largest, {QUANTITY_LOTS_MAX} lots")
-            }
-            Self::ZeroPrice => f.write_str("price must be at least 1 tick"),
-            Self::PriceTooHigh { price } => {
-                write!(f, "price {price} is above the highest, {PRICE_TICKS_MAX} ticks")
-            }
-            Self::OrderIdNotGrowing { order_id, last } => {
-                write!(f, "order id {order_id} does not follow {last}, the last accepted one")
-            }
-            Self::BooksFull { live_orders_max } => {
-                write!(f, "the books hold {live_orders_max} resting orders, which is their bound")
-            }
-            Self::UnknownOrder { order_id } => write!(f, "order {order_id} is not known"),
-            Self::AlreadyFinished { order_id, status } => {
-                write!(f, "order {order_id} is already {status}")
-            }
+impl Replace {
+    /// Checks what can be checked without an engine.
+    ///
+    /// # Errors
+    /// When nothing is to change, or quantity or price is zero or beyond its bound.
+    pub fn validate(&self) -> Result<(), RejectReason> {
+        if self.price.is_none() && self.quantity.is_none() {
+            return Err(RejectReason::NothingToReplace);
         }
+        self.quantity.map_or(Ok(()), validate_quantity)?;
+        self.price.map_or(Ok(()), validate_price)
     }
 }
 
-impl std::error::Error for RejectReason {}
-
-/// A maker and a taker met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trade {
-    /// Contiguous from 1 across all symbols.
-    pub trade_id: TradeId,
-    /// What was traded.
-    pub symbol: Symbol,
-    /// The order that rested.
-    pub maker_order_id: OrderId,
-    /// The order that arrived.
-    pub taker_order_id: OrderId,
-    /// Which way the taker traded.
-    pub taker_side: Side,
-    /// The maker's price.
-    pub price: Ticks,
-    /// How much.
-    pub quantity: Lots,
+fn validate_quantity(quantity: Lots) -> Result<(), RejectReason> {
+    match quantity {
+        Lots(0) => Err(RejectReason::ZeroQuantity),
+        Lots(1..=QUANTITY_LOTS_MAX) => Ok(()),
+        _ => Err(RejectReason::QuantityTooLarge { quantity }),
+    }
 }
 
-/// What a taker did to one resting order. A taker touches a resting order at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MakerUpdate {
-    /// The resting order.
-    pub order_id: OrderId,
-    /// Where it stands now. [`OrdStatus::Cancelled`] means self-trade prevention took it out.
-    pub status: OrdStatus,
-    /// What has traded of it in all.
-    pub cum_qty: Lots,
-    /// What can still trade.
-    pub leaves_qty: Lots,
-}
-
-/// What placing an order did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Execution {
-    /// The placed order as it stands now.
-    pub order: Order,
-    /// Its trades, in the order they happened.
-    pub trades: Vec<Trade>,
-    /// The resting orders it touched, in the order it met them: one for each trade and one for each order
-    /// that self-trade prevention took out.
-    pub makers: Vec<MakerUpdate>,
-}
-
-/// What a command did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The order was accepted.
-    Placed(Execution),
-    /// The order is out of the book; this is how it stands.
-    Cancelled(Order),
-    /// Nothing changed.
-    Rejected(RejectReason),
+fn validate_price(price: Ticks) -> Result<(), RejectReason> {
+    match price {
+        Ticks(0) => Err(RejectReason::ZeroPrice),
+        Ticks(1..=PRICE_TICKS_MAX) => Ok(()),
+        _ => Err(RejectReason::PriceTooHigh { price }),
+    }
 }

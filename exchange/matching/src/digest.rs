@@ -1,5 +1,8 @@
 //! A stable fingerprint of state.
 
+use crate::book::Book;
+use crate::orders::Orders;
+use crate::{EndReason, Order, OrderId, Side, Ticks, TradeId};
 use std::fmt;
 
 /// A fingerprint of the whole engine state, for comparing a replay with the original. It is the same on
@@ -14,10 +17,10 @@ impl fmt::Display for Digest {
 }
 
 /// FNV-1a, 64 bits: the standard library's hashers promise no stability between releases.
-pub(crate) struct Hasher(u64);
+struct Hasher(u64);
 
 impl Hasher {
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
@@ -27,19 +30,60 @@ impl Hasher {
         }
     }
 
-    pub(crate) fn number(&mut self, number: u64) {
+    fn number(&mut self, number: u64) {
         self.bytes(&number.to_le_bytes());
     }
 
     /// Length first, so that two texts in a row cannot be cut in another place.
-    pub(crate) fn text(&mut self, text: &str) {
+    fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.bytes(text.as_bytes());
     }
 
-    pub(crate) const fn finish(self) -> Digest {
+    fn order(&mut self, order: &Order) {
+        self.number(order.order_id.0);
+        self.text(order.symbol.as_str());
+        self.text(order.side.as_str());
+        self.text(order.kind.as_str());
+        self.number(order.kind.price().map_or(0, Ticks::get));
+        self.text(order.time_in_force.as_str());
+        self.number(u64::from(order.post_only));
+        self.number(order.quantity.0);
+        self.number(order.cum_qty.0);
+        self.number(order.cum_value);
+        self.text(order.status.as_str());
+        self.text(order.end.map_or("", EndReason::as_str));
+    }
+
+    const fn finish(self) -> Digest {
         Digest(self.0)
     }
+}
+
+/// The digest of a whole engine.
+pub(crate) fn of(
+    books: &[Book],
+    orders: &Orders,
+    last_order_id: OrderId,
+    last_trade_id: TradeId,
+) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.number(last_order_id.0);
+    hasher.number(last_trade_id.0);
+    for book in books {
+        hasher.number(book.last_price.map_or(0, Ticks::get));
+        for side in [Side::Buy, Side::Sell] {
+            for resting in book.resting(side, orders) {
+                hasher.text(orders.users.name(resting.user));
+                hasher.order(&resting.order);
+            }
+            hasher.number(u64::MAX);
+        }
+    }
+    for order in orders.history.in_order_finished() {
+        hasher.order(order);
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! All books, behind one sequence of commands.
 
 use crate::book::Book;
-use crate::digest::Hasher;
-use crate::history::History;
+use crate::orders::Orders;
 use crate::slab::Slot;
+use crate::users::UserNumber;
 use crate::{
-    Cancel, Command, Digest, Execution, Lots, OrdStatus, Order, OrderId, Outcome, Place,
-    RejectReason, Side, Symbol, Ticks, TradeId,
+    Cancel, Command, Depth, Digest, Effects, EndReason, Inconsistency, Order, OrderId, OrderKind,
+    Place, RejectReason, Replace, Side, Symbol, Ticks, TimeInForce, TradeId, digest,
 };
-use std::collections::BTreeMap;
-use std::fmt;
 
 /// Bounds on what the engine keeps. They are part of the rules: a replay under other limits may end in
 /// another state.
@@ -28,76 +26,21 @@ impl Default for Limits {
     }
 }
 
-/// One price of a [`Depth`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DepthLevel {
-    /// The price.
-    pub price: Ticks,
-    /// What can trade at it.
-    pub quantity: Lots,
-    /// How many orders rest at it.
-    pub orders: usize,
-}
-
-/// A book by price, best first on either side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Depth {
-    /// Highest price first.
-    pub bids: Vec<DepthLevel>,
-    /// Lowest price first.
-    pub asks: Vec<DepthLevel>,
-}
-
-/// A rule that must always hold does not: a bug in this crate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inconsistency {
-    /// A bid at or above an ask should have traded.
-    Crossed {
-        /// The best bid.
-        bid: Ticks,
-        /// The best ask.
-        ask: Ticks,
-    },
-    /// An order rests where it should not, or is finished and still rests.
-    Misplaced {
-        /// The order.
-        order_id: OrderId,
-    },
-    /// A level's sums differ from its orders.
-    LevelSum {
-        /// The level.
-        price: Ticks,
-    },
-    /// The index by id differs from the books.
-    Index,
-}
-
-impl fmt::Display for Inconsistency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crossed { bid, ask } => write!(f, "the book is crossed: bid {bid}, ask {ask}"),
-            Self::Misplaced { order_id } => write!(f, "order {order_id} rests in a wrong place"),
-            Self::LevelSum { price } => write!(f, "the sums at price {price} are wrong"),
-            Self::Index => f.write_str("the index of resting orders differs from the books"),
-        }
-    }
-}
-
-impl std::error::Error for Inconsistency {}
-
 /// The books of all symbols, driven by one sequencer.
 ///
-/// Placing and cancelling cost O(log n) in the number of prices and resting orders, plus the trades made.
+/// A command costs O(log n) in the number of prices, plus the orders it meets; a fill-or-kill order also looks
+/// at the orders it could meet, and the end of a day at all. Nothing is allocated once the books have had the
+/// size they have, but for the map of prices and for users who come and go.
 #[derive(Debug)]
 pub struct Engine {
     limits: Limits,
     /// In the order of [`Symbol::ALL`].
     books: Vec<Book>,
-    /// A tree and not a hash map: no randomness comes in, and orders list by id.
-    live: BTreeMap<OrderId, (Symbol, Slot)>,
-    history: History,
+    orders: Orders,
     last_order_id: OrderId,
     last_trade_id: TradeId,
+    /// What the last command did; kept for its memory.
+    effects: Effects,
 }
 
 impl Default for Engine {
@@ -111,138 +54,182 @@ impl Engine {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            limits: Limits {
+                live_orders_max: limits.live_orders_max.min(Slot::MAX as usize),
+                ..limits
+            },
             books: Symbol::ALL.iter().map(|_| Book::default()).collect(),
-            live: BTreeMap::new(),
-            history: History::new(limits.finished_orders_max),
+            orders: Orders::new(limits.finished_orders_max),
             last_order_id: OrderId(0),
             last_trade_id: TradeId(0),
+            effects: Effects::default(),
         }
     }
 
-    /// Carries one command out. A rejected command changes nothing.
-    pub fn apply(&mut self, command: Command) -> Outcome {
+    /// Carries one command out and lends what it did, until the next command.
+    ///
+    /// # Errors
+    /// When the command is refused; nothing has changed then.
+    pub fn apply(&mut self, command: &Command) -> Result<&Effects, RejectReason> {
         match command {
-            Command::Place(place) => match self.place(place) {
-                Ok(execution) => Outcome::Placed(execution),
-                Err(reason) => Outcome::Rejected(reason),
-            },
-            Command::Cancel(Cancel { order_id }) => match self.cancel(order_id) {
-                Ok(order) => Outcome::Cancelled(order),
-                Err(reason) => Outcome::Rejected(reason),
-            },
+            Command::Place(place) => {
+                self.check_place(place)?;
+                self.effects.clear();
+                self.place(place);
+            }
+            Command::Cancel(cancel) => {
+                let slot = self.resting_slot(cancel.order_id)?;
+                self.effects.clear();
+                self.end(slot, EndReason::Owner);
+            }
+            Command::Replace(replace) => {
+                let slot = self.check_replace(replace)?;
+                self.effects.clear();
+                self.replace(slot, replace);
+            }
+            Command::EndDay => {
+                self.effects.clear();
+                self.end_day();
+            }
         }
+        Ok(&self.effects)
     }
 
-    /// Tells whether [`Engine::place`] would accept the order now, and changes nothing: a sequencer asks
+    /// Tells whether [`Engine::apply`] would accept the command now, and changes nothing: a sequencer asks
     /// before it journals, so that nothing is journalled that would be refused.
     ///
     /// # Errors
     /// The reason for which it would be refused.
-    pub fn check(&self, place: &Place) -> Result<(), RejectReason> {
+    pub fn check(&self, command: &Command) -> Result<(), RejectReason> {
+        match command {
+            Command::Place(place) => self.check_place(place),
+            Command::Cancel(Cancel { order_id }) => self.resting_slot(*order_id).map(|_| ()),
+            Command::Replace(replace) => self.check_replace(replace).map(|_| ()),
+            Command::EndDay => Ok(()),
+        }
+    }
+
+    fn check_place(&self, place: &Place) -> Result<(), RejectReason> {
         place.validate()?;
-        if place.order_id <= self.last_order_id {
-            return Err(RejectReason::OrderIdNotGrowing {
-                order_id: place.order_id,
-                last: self.last_order_id,
-            });
+        let (order_id, last) = (place.order_id, self.last_order_id);
+        if order_id <= last {
+            return Err(RejectReason::OrderIdNotGrowing { order_id, last });
         }
         let live_orders_max = self.limits.live_orders_max;
-        if place.kind.price().is_some() && self.live.len() >= live_orders_max {
+        if place.may_rest() && self.live_orders() >= live_orders_max {
             return Err(RejectReason::BooksFull { live_orders_max });
         }
         Ok(())
     }
 
-    /// Places an order: it trades as far as it can, then rests (limit) or is cancelled (market).
-    ///
-    /// # Errors
-    /// When the order is refused; nothing has changed then.
-    pub fn place(&mut self, place: Place) -> Result<Execution, RejectReason> {
-        self.check(&place)?;
-        let Place { order_id, client_order_id, user, symbol, side, kind, quantity } = place;
-        self.last_order_id = order_id;
-        let mut order = Order {
-            order_id,
-            client_order_id,
-            user,
-            symbol,
-            side,
-            kind,
-            quantity,
-            cum_qty: Lots(0),
-            status: OrdStatus::New,
-        };
-        let book = &mut self.books[symbol.index()];
-        let fills = book.take(&mut order, &mut self.last_trade_id);
-        for finished in fills.finished {
-            self.live.remove(&finished.order_id);
-            self.history.push(finished);
+    fn check_replace(&self, replace: &Replace) -> Result<Slot, RejectReason> {
+        replace.validate()?;
+        let slot = self.resting_slot(replace.order_id)?;
+        if let Some(quantity) = replace.quantity
+            && let Some(resting) = self.orders.slab.get(slot)
+            && quantity <= resting.order.cum_qty
+        {
+            let cum_qty = resting.order.cum_qty;
+            return Err(RejectReason::QuantityTraded { quantity, cum_qty });
         }
-        match kind.price() {
-            Some(price) if order.status.is_live() => {
-                let slot = book.rest(order.clone(), price);
-                self.live.insert(order_id, (symbol, slot));
-            }
-            _ => {
-                if order.status.is_live() {
-                    order.status = OrdStatus::Cancelled;
-                }
-                self.history.push(order.clone());
-            }
-        }
-        Ok(Execution { order, trades: fills.trades, makers: fills.makers })
+        Ok(slot)
     }
 
-    /// Takes a resting order out of its book and gives it as it stands then.
-    ///
-    /// # Errors
-    /// When no such order rests; nothing has changed then.
-    pub fn cancel(&mut self, order_id: OrderId) -> Result<Order, RejectReason> {
-        let cancelled = self
-            .live
-            .remove(&order_id)
-            .and_then(|(symbol, slot)| self.books[symbol.index()].cancel(slot));
-        match cancelled {
-            Some(order) => {
-                self.history.push(order.clone());
-                Ok(order)
+    fn resting_slot(&self, order_id: OrderId) -> Result<Slot, RejectReason> {
+        self.orders.resting(order_id).ok_or_else(|| match self.orders.get(order_id) {
+            Some(order) => RejectReason::AlreadyFinished { order_id, status: order.status },
+            None => RejectReason::UnknownOrder { order_id },
+        })
+    }
+
+    fn place(&mut self, place: &Place) {
+        self.last_order_id = place.order_id;
+        let user = self.orders.enter(place.order_id, &place.user);
+        self.arrive(Order::new(place), user);
+    }
+
+    /// An order that rests nowhere comes to its book: it trades as far as it can, then rests or ends.
+    fn arrive(&mut self, mut order: Order, user: UserNumber) {
+        let book = &mut self.books[order.symbol.index()];
+        // Its place in the effects; how it stands is known once it has traded.
+        self.effects.orders.push(order);
+        let in_force = order.time_in_force;
+        if order.post_only && book.meets(&order) {
+            order.finish(EndReason::PostOnly);
+        } else if in_force == TimeInForce::FillOrKill && !book.fills(&order, user, &self.orders) {
+            order.finish(EndReason::FillOrKill);
+        } else {
+            let (orders, effects) = (&mut self.orders, &mut self.effects);
+            book.take(&mut order, user, orders, &mut self.last_trade_id, effects);
+        }
+        self.effects.orders[0] = order;
+        if !order.status.is_live() {
+            return self.orders.finished(order, user);
+        }
+        match order.kind {
+            OrderKind::Limit { price_ticks } if in_force.may_rest() => {
+                return book.rest(order, price_ticks, user, &mut self.orders);
             }
-            None => Err(match self.history.get(order_id) {
-                Some(order) => RejectReason::AlreadyFinished { order_id, status: order.status },
-                None => RejectReason::UnknownOrder { order_id },
-            }),
+            OrderKind::Limit { .. } => order.finish(EndReason::ImmediateOrCancel),
+            OrderKind::Market => order.finish(EndReason::BookExhausted),
+        }
+        self.effects.orders[0] = order;
+        self.orders.finished(order, user);
+    }
+
+    /// Takes a resting order out for good.
+    fn end(&mut self, slot: Slot, reason: EndReason) {
+        let Some((mut order, user)) = self.leave(slot) else { return };
+        order.finish(reason);
+        self.effects.orders.push(order);
+        self.orders.finished(order, user);
+    }
+
+    fn replace(&mut self, slot: Slot, replace: &Replace) {
+        let Some(old) = self.orders.slab.get(slot).map(|resting| resting.order) else { return };
+        let quantity = replace.quantity.unwrap_or(old.quantity);
+        let kind = replace.price.map_or(old.kind, |price_ticks| OrderKind::Limit { price_ticks });
+        if kind == old.kind && quantity < old.quantity {
+            let book = &mut self.books[old.symbol.index()];
+            self.effects.orders.extend(book.reduce(slot, quantity, &mut self.orders));
+        } else if let Some((mut order, user)) = self.leave(slot) {
+            (order.kind, order.quantity) = (kind, quantity);
+            self.arrive(order, user);
+        }
+    }
+
+    fn leave(&mut self, slot: Slot) -> Option<(Order, UserNumber)> {
+        let symbol = self.orders.slab.get(slot)?.order.symbol;
+        let resting = self.books[symbol.index()].remove(slot, &mut self.orders)?;
+        Some((resting.order, resting.user))
+    }
+
+    fn end_day(&mut self) {
+        let resting = self.orders.slab.all().map(|resting| &resting.order);
+        let of_the_day = resting.filter(|order| order.time_in_force == TimeInForce::Day);
+        let mut expiring: Vec<_> = of_the_day.map(|order| order.order_id).collect();
+        expiring.sort_unstable();
+        for order_id in expiring {
+            if let Some(slot) = self.orders.resting(order_id) {
+                self.end(slot, EndReason::EndOfDay);
+            }
         }
     }
 
     /// The order as it stands: resting, or finished and not yet forgotten.
     #[must_use]
     pub fn order(&self, order_id: OrderId) -> Option<&Order> {
-        match self.live.get(&order_id) {
-            Some((symbol, slot)) => self.books[symbol.index()].order(*slot),
-            None => self.history.get(order_id),
-        }
+        self.orders.get(order_id)
     }
 
-    /// The known orders, newest (greatest id) first.
+    /// The known orders, newest (greatest id) first. Costs a walk over all of them.
     pub fn orders_newest_first(&self) -> impl Iterator<Item = &Order> {
-        let mut live = self
-            .live
-            .values()
-            .rev()
-            .filter_map(|(symbol, slot)| self.books[symbol.index()].order(*slot))
-            .peekable();
-        let mut finished = self.history.newest_first().peekable();
-        std::iter::from_fn(move || match (live.peek(), finished.peek()) {
-            (Some(a), Some(b)) if a.order_id < b.order_id => finished.next(),
-            (Some(_), _) => live.next(),
-            (None, _) => finished.next(),
-        })
+        self.orders.newest_first().into_iter()
     }
 
     /// The symbol's resting orders on one side, in the order in which they would trade.
     pub fn resting(&self, symbol: Symbol, side: Side) -> impl Iterator<Item = &Order> {
-        self.books[symbol.index()].orders(side)
+        self.books[symbol.index()].resting(side, &self.orders).map(|resting| &resting.order)
     }
 
     /// The best `levels_max` prices of either side.
@@ -273,28 +260,13 @@ impl Engine {
     /// How many orders rest, over all symbols.
     #[must_use]
     pub fn live_orders(&self) -> usize {
-        self.live.len()
+        self.orders.slab.len()
     }
 
     /// A fingerprint of everything that later outcomes depend on. Costs a walk over all orders.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new();
-        hasher.number(self.last_order_id.0);
-        hasher.number(self.last_trade_id.0);
-        for book in &self.books {
-            hasher.number(book.last_price.map_or(0, Ticks::get));
-            for side in [Side::Buy, Side::Sell] {
-                for order in book.orders(side) {
-                    hash_order(&mut hasher, order);
-                }
-                hasher.number(u64::MAX);
-            }
-        }
-        for order in self.history.in_order_finished() {
-            hash_order(&mut hasher, order);
-        }
-        hasher.finish()
+        digest::of(&self.books, &self.orders, self.last_order_id, self.last_trade_id)
     }
 
     /// Checks what must always hold: books not crossed, orders where they belong, sums and index right.
@@ -305,34 +277,11 @@ impl Engine {
     pub fn verify(&self) -> Result<(), Inconsistency> {
         let mut resting = 0;
         for book in &self.books {
-            resting += book.verify()?;
+            resting += book.verify(&self.orders)?;
         }
-        let indexed = self
-            .live
-            .iter()
-            .filter(|(order_id, (symbol, slot))| {
-                self.books[symbol.index()]
-                    .order(*slot)
-                    .is_some_and(|order| order.order_id == **order_id)
-            })
-            .count();
-        if resting == indexed && indexed == self.live.len() {
-            Ok(())
-        } else {
-            Err(Inconsistency::Index)
+        if resting != self.live_orders() {
+            return Err(Inconsistency::Index);
         }
+        self.orders.verify()
     }
-}
-
-fn hash_order(hasher: &mut Hasher, order: &Order) {
-    hasher.number(order.order_id.0);
-    hasher.text(order.client_order_id.as_str());
-    hasher.text(order.user.as_str());
-    hasher.text(order.symbol.as_str());
-    hasher.text(order.side.as_str());
-    hasher.text(order.kind.as_str());
-    hasher.number(order.kind.price().map_or(0, Ticks::get));
-    hasher.number(order.quantity.0);
-    hasher.number(order.cum_qty.0);
-    hasher.text(order.status.as_str());
 }

@@ -1,45 +1,58 @@
 //! The last finished orders.
 
+use crate::slab::Slot;
 use crate::{Order, OrderId};
-use std::collections::{BTreeMap, VecDeque};
+
+/// A place in a [`History`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Past(u32);
+
+impl Past {
+    pub(crate) const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+}
 
 /// A bounded memory of finished orders: when it is full, the one that finished first is forgotten.
 #[derive(Debug)]
 pub(crate) struct History {
     orders_max: usize,
-    by_finish: VecDeque<OrderId>,
-    by_id: BTreeMap<OrderId, Order>,
+    /// A ring once it is full; `next` is where it began then.
+    orders: Vec<Order>,
+    next: usize,
 }
 
 impl History {
     pub(crate) fn new(orders_max: usize) -> Self {
-        Self { orders_max, by_finish: VecDeque::new(), by_id: BTreeMap::new() }
+        Self { orders_max: orders_max.min(Slot::MAX as usize), orders: Vec::new(), next: 0 }
     }
 
-    pub(crate) fn push(&mut self, order: Order) {
+    /// Where the order is remembered, if at all, and the order that is forgotten for it.
+    pub(crate) fn push(&mut self, order: Order) -> (Option<Past>, Option<OrderId>) {
         if self.orders_max == 0 {
-            return;
+            return (None, None);
         }
-        if self.by_finish.len() == self.orders_max
-            && let Some(forgotten) = self.by_finish.pop_front()
-        {
-            self.by_id.remove(&forgotten);
+        let at = self.next;
+        let mut forgotten = None;
+        match self.orders.get_mut(at) {
+            Some(place) => forgotten = Some(std::mem::replace(place, order).order_id),
+            None => self.orders.push(order),
         }
-        self.by_finish.push_back(order.order_id);
-        self.by_id.insert(order.order_id, order);
+        self.next = if at + 1 == self.orders_max { 0 } else { at + 1 };
+        (u32::try_from(at).ok().map(Past), forgotten)
     }
 
-    pub(crate) fn get(&self, order_id: OrderId) -> Option<&Order> {
-        self.by_id.get(&order_id)
-    }
-
-    /// Greatest id first.
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Order> {
-        self.by_id.values().rev()
+    pub(crate) fn get(&self, past: Past) -> Option<&Order> {
+        self.orders.get(past.0 as usize)
     }
 
     /// In the order they finished.
     pub(crate) fn in_order_finished(&self) -> impl Iterator<Item = &Order> {
-        self.by_finish.iter().filter_map(|order_id| self.by_id.get(order_id))
+        let (later, earlier) = self.orders.split_at(self.next.min(self.orders.len()));
+        earlier.iter().chain(later)
     }
 }

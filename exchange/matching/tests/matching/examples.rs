@@ -1,37 +1,41 @@
 //! Examples, as data: commands and, in one line each, what came out.
 
-use crate::{buy, cancel, order, sell};
+use crate::{buy, cancel, changed, fok, ioc, order, post_only, replace, sell};
 use exchange_matching::{
-    Command, Depth, DepthLevel, Engine, Limits, Lots, OrderId, Outcome, PRICE_TICKS_MAX,
-    QUANTITY_LOTS_MAX, RejectReason, Side, Symbol, Ticks,
+    Command, Depth, DepthLevel, Effects, EndReason, Engine, Limits, Lots, OrdStatus, OrderId,
+    PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, RejectReason, Side, Symbol, Ticks, TimeInForce,
 };
 
-/// `STATUS cum/quantity`, then each trade as `quantity@price #maker`, then each maker as `#id STATUS leaves`.
-fn told(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Placed(execution) => {
-            let order = &execution.order;
-            let mut line = format!("{} {}/{}", order.status, order.cum_qty, order.quantity);
-            for trade in &execution.trades {
-                line += &format!(" | {}@{} #{}", trade.quantity, trade.price, trade.maker_order_id);
-            }
-            for maker in &execution.makers {
-                line += &format!(" | #{} {} {}", maker.order_id, maker.status, maker.leaves_qty);
-            }
-            line
+/// `STATUS cum/quantity`, and why it ended if not by its owner; then each trade as `quantity@price #maker`, then
+/// each other order as `#id STATUS leaves`. For the end of a day only the latter.
+pub(crate) fn told(outcome: Result<&Effects, RejectReason>, command: &Command) -> String {
+    let effects = match outcome {
+        Ok(effects) => effects,
+        Err(reason) => return format!("rejected: {reason}"),
+    };
+    let mut parts = Vec::new();
+    let named = usize::from(*command != Command::EndDay);
+    for order in &effects.orders[..named] {
+        let mut part = format!("{} {}/{}", order.status, order.cum_qty, order.quantity);
+        if let Some(reason) = order.end.filter(|reason| *reason != EndReason::Owner) {
+            part += &format!(" {reason}");
         }
-        Outcome::Cancelled(order) => {
-            format!("{} {}/{}", order.status, order.cum_qty, order.quantity)
-        }
-        Outcome::Rejected(reason) => format!("rejected: {reason}"),
+        parts.push(part);
     }
+    for trade in &effects.trades {
+        parts.push(format!("{}@{} #{}", trade.quantity, trade.price, trade.maker_order_id));
+    }
+    for order in &effects.orders[named..] {
+        parts.push(format!("#{} {} {}", order.order_id, order.status, order.leaves_qty()));
+    }
+    parts.join(" | ")
 }
 
-fn check(name: &str, steps: &[(Command, &str)]) -> Engine {
+pub(crate) fn check(name: &str, steps: &[(Command, &str)]) -> Engine {
     let mut engine = Engine::default();
     for (i, (command, expected)) in steps.iter().enumerate() {
-        let outcome = engine.apply(command.clone());
-        assert_eq!(told(&outcome), *expected, "{name}, step {i}: {command:?}");
+        let found = told(engine.apply(command), command);
+        assert_eq!(found, *expected, "{name}, step {i}: {command:?}");
         engine.verify().expect("the rules hold");
     }
     engine
@@ -77,10 +81,10 @@ fn rules_by_example() {
     let engine = check(
         "a market order never rests and never trades at nothing",
         &[
-            (buy(1, "a", None, 5), "CANCELLED 0/5"),
-            (sell(2, "a", None, 5), "CANCELLED 0/5"),
+            (buy(1, "a", None, 5), "CANCELLED 0/5 BOOK_EXHAUSTED"),
+            (sell(2, "a", None, 5), "CANCELLED 0/5 BOOK_EXHAUSTED"),
             (sell(3, "a", Some(100), 2), "NEW 0/2"),
-            (buy(4, "b", None, 5), "CANCELLED 2/5 | 2@100 #3 | #3 FILLED 0"),
+            (buy(4, "b", None, 5), "CANCELLED 2/5 BOOK_EXHAUSTED | 2@100 #3 | #3 FILLED 0"),
         ],
     );
     assert_eq!(engine.live_orders(), 0);
@@ -102,7 +106,7 @@ fn rules_by_example() {
         &[
             (sell(1, "a", Some(100), 5), "NEW 0/5"),
             (buy(2, "b", Some(100), 2), "FILLED 2/2 | 2@100 #1 | #1 PARTIALLY_FILLED 3"),
-            (buy(3, "a", None, 1), "CANCELLED 0/1 | #1 CANCELLED 0"),
+            (buy(3, "a", None, 1), "CANCELLED 0/1 BOOK_EXHAUSTED | #1 CANCELLED 0"),
         ],
     );
     check(
@@ -127,44 +131,113 @@ fn rules_by_example() {
 #[test]
 fn what_cannot_be_is_rejected_and_changes_nothing() {
     let mut engine = Engine::new(Limits { live_orders_max: 1, finished_orders_max: 10 });
-    engine.apply(buy(5, "a", Some(100), 1));
+    engine.apply(&buy(5, "a", Some(100), 9)).expect("placed");
+    engine.apply(&sell(6, "b", None, 4)).expect("traded");
     let before = engine.digest();
     let too_much = QUANTITY_LOTS_MAX + 1;
     let too_high = PRICE_TICKS_MAX + 1;
+    let market =
+        |time_in_force| changed(buy(7, "a", None, 1), |place| place.time_in_force = time_in_force);
+    let cannot_rest = |time_in_force| RejectReason::MarketCannotRest { time_in_force };
+    let must_rest = |time_in_force| RejectReason::PostOnlyMustRest { time_in_force };
+    let (four, five) = (OrderId(4), OrderId(5));
+    // With the numbers that FIX has for it, of a new order and of a cancel or replace.
     let cases = [
-        (buy(6, "a", Some(1), 0), RejectReason::ZeroQuantity),
-        (buy(6, "a", None, 0), RejectReason::ZeroQuantity),
+        (buy(7, "a", Some(1), 0), RejectReason::ZeroQuantity, Some(13), Some(99)),
+        (buy(7, "a", None, 0), RejectReason::ZeroQuantity, Some(13), Some(99)),
         (
-            buy(6, "a", Some(1), too_much),
+            buy(7, "a", Some(1), too_much),
             RejectReason::QuantityTooLarge { quantity: Lots(too_much) },
+            Some(3),
+            Some(99),
         ),
-        (sell(6, "a", Some(0), 1), RejectReason::ZeroPrice),
-        (sell(6, "a", Some(too_high), 1), RejectReason::PriceTooHigh { price: Ticks(too_high) }),
+        (sell(7, "a", Some(0), 1), RejectReason::ZeroPrice, Some(99), Some(99)),
+        (
+            sell(7, "a", Some(too_high), 1),
+            RejectReason::PriceTooHigh { price: Ticks(too_high) },
+            Some(3),
+            Some(99),
+        ),
         (
             buy(5, "a", Some(1), 1),
-            RejectReason::OrderIdNotGrowing { order_id: OrderId(5), last: OrderId(5) },
+            RejectReason::OrderIdNotGrowing { order_id: five, last: OrderId(6) },
+            Some(6),
+            None,
         ),
-        (buy(6, "a", Some(1), 1), RejectReason::BooksFull { live_orders_max: 1 }),
+        (buy(7, "a", Some(1), 1), RejectReason::BooksFull { live_orders_max: 1 }, Some(0), None),
+        (market(TimeInForce::Day), cannot_rest(TimeInForce::Day), Some(11), None),
+        (
+            market(TimeInForce::GoodTillCancel),
+            cannot_rest(TimeInForce::GoodTillCancel),
+            Some(11),
+            None,
+        ),
+        (
+            post_only(buy(7, "a", None, 1)),
+            must_rest(TimeInForce::ImmediateOrCancel),
+            Some(11),
+            None,
+        ),
+        (
+            post_only(ioc(buy(7, "a", Some(1), 1))),
+            must_rest(TimeInForce::ImmediateOrCancel),
+            Some(11),
+            None,
+        ),
+        (
+            post_only(fok(buy(7, "a", Some(1), 1))),
+            must_rest(TimeInForce::FillOrKill),
+            Some(11),
+            None,
+        ),
+        (cancel(4), RejectReason::UnknownOrder { order_id: four }, None, Some(1)),
+        (replace(4, Some(1), None), RejectReason::UnknownOrder { order_id: four }, None, Some(1)),
+        (
+            cancel(6),
+            RejectReason::AlreadyFinished { order_id: OrderId(6), status: OrdStatus::Filled },
+            None,
+            Some(0),
+        ),
+        (replace(5, None, None), RejectReason::NothingToReplace, None, Some(99)),
+        (replace(5, Some(0), None), RejectReason::ZeroPrice, Some(99), Some(99)),
+        (replace(5, None, Some(0)), RejectReason::ZeroQuantity, Some(13), Some(99)),
+        (
+            replace(5, Some(99), Some(4)),
+            RejectReason::QuantityTraded { quantity: Lots(4), cum_qty: Lots(4) },
+            None,
+            Some(0),
+        ),
     ];
-    for (command, reason) in cases {
-        assert_eq!(engine.apply(command.clone()), Outcome::Rejected(reason), "{command:?}");
-        let Command::Place(place) = command else { unreachable!("all cases place") };
-        assert_eq!(engine.check(&place), Err(reason));
+    for (command, reason, new, cancel) in cases {
+        assert_eq!(engine.check(&command), Err(reason), "{command:?}");
+        assert_eq!(engine.apply(&command), Err(reason), "{command:?}");
+        assert_eq!((reason.ord_rej_reason(), reason.cxl_rej_reason()), (new, cancel), "{reason:?}");
     }
     assert_eq!(engine.digest(), before);
-    assert_eq!(told(&engine.apply(sell(6, "b", None, 1))), "FILLED 1/1 | 1@100 #5 | #5 FILLED 0");
+    // What cannot rest passes full books, and so does what is there already.
+    for (command, expected) in [
+        (sell(7, "b", None, 1), "FILLED 1/1 | 1@100 #5 | #5 PARTIALLY_FILLED 4"),
+        (ioc(sell(8, "b", Some(101), 1)), "CANCELLED 0/1 IMMEDIATE_OR_CANCEL"),
+        (fok(sell(9, "b", Some(100), 1)), "FILLED 1/1 | 1@100 #5 | #5 PARTIALLY_FILLED 3"),
+        (replace(5, Some(98), Some(10)), "PARTIALLY_FILLED 6/10"),
+    ] {
+        assert_eq!(told(engine.apply(&command), &command), expected, "{command:?}");
+    }
 }
 
 #[test]
 fn the_largest_orders_trade_without_overflow() {
     let mut engine = Engine::default();
     for id in 1..=100 {
-        engine.apply(sell(id, "a", Some(PRICE_TICKS_MAX), QUANTITY_LOTS_MAX));
+        engine.apply(&sell(id, "a", Some(PRICE_TICKS_MAX), QUANTITY_LOTS_MAX)).expect("placed");
     }
     let depth = engine.depth(Symbol::BtcUsd, 1);
     assert_eq!(depth.asks[0].quantity, Lots(100 * QUANTITY_LOTS_MAX));
-    let outcome = engine.apply(buy(101, "b", None, QUANTITY_LOTS_MAX));
-    assert!(told(&outcome).starts_with("FILLED 1000000000/1000000000 | 1000000000@1000000000 #1"));
+    let command = buy(101, "b", None, QUANTITY_LOTS_MAX);
+    let effects = engine.apply(&command).expect("traded");
+    assert_eq!(effects.orders[0].cum_value, PRICE_TICKS_MAX * QUANTITY_LOTS_MAX);
+    let found = told(Ok(effects), &command);
+    assert!(found.starts_with("FILLED 1000000000/1000000000 | 1000000000@1000000000 #1"));
 }
 
 #[test]
@@ -178,7 +251,8 @@ fn depth_is_best_first_and_bounded() {
         (Side::Sell, 101, 5),
         (Side::Sell, 103, 6),
     ]) {
-        engine.place(order(id, "a", Symbol::EthUsd, side, Some(price), quantity)).expect("placed");
+        let place = order(id, "a", Symbol::EthUsd, side, Some(price), quantity);
+        engine.apply(&Command::Place(place)).expect("placed");
     }
     let level = |price, quantity, orders| DepthLevel {
         price: Ticks(price),
@@ -198,19 +272,18 @@ fn depth_is_best_first_and_bounded() {
 fn finished_orders_are_remembered_up_to_a_bound() {
     let mut engine = Engine::new(Limits { live_orders_max: 10, finished_orders_max: 2 });
     for id in 1..=4 {
-        engine.apply(buy(id, "a", Some(100), 1));
+        engine.apply(&buy(id, "a", Some(100), 1)).expect("placed");
     }
     for id in [2, 1, 4] {
-        engine.apply(cancel(id));
+        engine.apply(&cancel(id)).expect("cancelled");
     }
     assert_eq!(engine.order(OrderId(2)), None, "finished first, forgotten first");
     let known: Vec<u64> = engine.orders_newest_first().map(|order| order.order_id.get()).collect();
     assert_eq!(known, [4, 3, 1]);
-    assert_eq!(told(&engine.apply(cancel(2))), "rejected: order 2 is not known");
-    assert_eq!(
-        told(&engine.apply(buy(2, "a", Some(1), 1))),
-        "rejected: order id 2 does not follow 4, the last accepted one"
-    );
+    assert_eq!(engine.apply(&cancel(2)), Err(RejectReason::UnknownOrder { order_id: OrderId(2) }));
+    let reason = RejectReason::OrderIdNotGrowing { order_id: OrderId(2), last: OrderId(4) };
+    assert_eq!(engine.apply(&buy(2, "a", Some(1), 1)), Err(reason));
+    engine.verify().expect("the rules hold");
 }
 
 /// The digest is part of what is compared between processes and versions: if this fails, the meaning of the
@@ -221,7 +294,7 @@ fn the_digest_is_stable() {
     for command in
         [sell(1, "a", Some(100), 5), buy(2, "b", Some(101), 3), buy(3, "c", Some(90), 1), cancel(3)]
     {
-        engine.apply(command);
+        engine.apply(&command).expect("accepted");
     }
-    assert_eq!(engine.digest().to_string(), "699a0a5b637d0d82");
+    assert_eq!(engine.digest().to_string(), "794ae2ff428a9988");
 }

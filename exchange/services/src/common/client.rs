@@ -11,7 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The longest answer is a list of a thousand orders, each below a kilobyte.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -315,6 +315,7 @@ impl Shared {
             quantity: self.random.random_range(1..=100),
             price: (!market).then_some(limit),
             client_order_id: Some(format!("flow-{:016x}-{}", self.run, self.sent)),
+            ..OrderRequest::default()
         })
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use exchange_api::{BookLevel, BookView, OrderView, ValidOrder};
 use exchange_matching::{
-    ClientOrderId, DepthLevel, Engine, Execution, Limits, Lots, OrdStatus, OrderId, Place,
-    RejectReason, Symbol, Ticks, Trade,
+    Cancel, ClientOrderId, Command, DepthLevel, EndReason, Engine, Limits, Lots, OrdStatus, Order,
+    OrderId, Place, RejectReason, Symbol, Ticks, Trade,
 };
 
 use super::record::Record;
@@ -19,13 +19,9 @@ pub struct HeldOrder {
     /// As it was placed.
     pub place: Place,
     /// Where it stands.
-    pub status: OrdStatus,
-    /// What has traded of it.
-    pub filled: Lots,
+    pub state: Change,
     /// Where it stood when it was first answered; a repetition is answered the same.
-    pub first_status: OrdStatus,
-    /// What had traded of it then.
-    pub first_filled: Lots,
+    pub first: Change,
     /// When it was taken, in microseconds since 1970.
     pub created_us: u64,
     /// Its key is forgotten; the order goes when it is finished.
@@ -41,6 +37,10 @@ pub struct Change {
     pub status: OrdStatus,
     /// What has traded of it in all.
     pub filled: Lots,
+    /// What that cost, in ticks times lots.
+    pub value: u64,
+    /// Why it ended before all of it traded.
+    pub end: Option<EndReason>,
 }
 
 /// What a record did.
@@ -50,6 +50,22 @@ pub struct Effects {
     pub changes: Vec<Change>,
     /// The trades it made.
     pub trades: Vec<Trade>,
+}
+
+impl Effects {
+    fn of(effects: &exchange_matching::Effects) -> Self {
+        let change = |order: &Order| Change {
+            order_id: order.order_id,
+            status: order.status,
+            filled: order.cum_qty,
+            value: order.cum_value,
+            end: order.end,
+        };
+        Self {
+            changes: effects.orders.iter().map(change).collect(),
+            trades: effects.trades.clone(),
+        }
+    }
 }
 
 /// A record that does not follow from those before it.
@@ -145,39 +161,40 @@ impl Exchange {
             return Err(ApplyError::OrderId { found: order_id, expected });
         }
         let symbol = place.symbol;
-        let Execution { order, trades, makers } =
-            self.engine.place(place.clone()).map_err(ApplyError::Refused)?;
-        let mut changes = Vec::with_capacity(1 + makers.len());
-        changes.push(Change { order_id, status: order.status, filled: order.cum_qty });
-        self.hold(HeldOrder {
-            place,
-            status: order.status,
-            filled: order.cum_qty,
-            first_status: order.status,
-            first_filled: order.cum_qty,
-            created_us: at_us,
-            key_forgotten: false,
-        });
-        for maker in makers {
-            self.change(maker.order_id, maker.status, maker.cum_qty);
-            changes.push(Change {
-                order_id: maker.order_id,
-                status: maker.status,
-                filled: maker.cum_qty,
+        let command = Command::Place(place);
+        let effects = self.engine.apply(&command).map_err(ApplyError::Refused)?;
+        let effects = Effects::of(effects);
+        let Command::Place(place) = command else { return Ok(effects) };
+        if let Some(state) = effects.changes.first().copied() {
+            self.hold(HeldOrder {
+                place,
+                state,
+                first: state,
+                created_us: at_us,
+                key_forgotten: false,
             });
         }
+        for maker in effects.changes.iter().skip(1) {
+            self.change(maker);
+        }
         self.touch(symbol, at_us);
-        Ok(Effects { changes, trades })
+        Ok(effects)
     }
 
     fn cancel(&mut self, order_id: OrderId, at_us: u64) -> Effects {
         // An order in the same group may have traded it away: then the cancel came too late,
         // and so it does in every replay.
-        let Ok(order) = self.engine.cancel(order_id) else { return Effects::default() };
-        self.change(order_id, order.status, order.cum_qty);
-        self.touch(order.symbol, at_us);
-        let change = Change { order_id, status: order.status, filled: order.cum_qty };
-        Effects { changes: vec![change], trades: Vec::new() }
+        let command = Command::Cancel(Cancel { order_id });
+        let Ok(effects) = self.engine.apply(&command) else { return Effects::default() };
+        let symbol = effects.orders.first().map(|order| order.symbol);
+        let effects = Effects::of(effects);
+        for change in &effects.changes {
+            self.change(change);
+        }
+        if let Some(symbol) = symbol {
+            self.touch(symbol, at_us);
+        }
+        effects
     }
 
     fn hold(&mut self, order: HeldOrder) {
@@ -189,7 +206,7 @@ impl Exchange {
             let Some(oldest) = self.keyed.pop_front() else { break };
             if let Some(order) = self.orders.get_mut(&oldest) {
                 order.key_forgotten = true;
-                let live = order.status.is_live();
+                let live = order.state.status.is_live();
                 // A key that was forgotten and used again belongs to the later order.
                 if self.keys.get(&order.place.client_order_id) == Some(&oldest) {
                     self.keys.remove(&order.place.client_order_id);
@@ -201,12 +218,11 @@ impl Exchange {
         }
     }
 
-    fn change(&mut self, order_id: OrderId, status: OrdStatus, filled: Lots) {
-        if let Some(order) = self.orders.get_mut(&order_id) {
-            order.status = status;
-            order.filled = filled;
-            if order.key_forgotten && !status.is_live() {
-                self.orders.remove(&order_id);
+    fn change(&mut self, change: &Change) {
+        if let Some(order) = self.orders.get_mut(&change.order_id) {
+            order.state = *change;
+            if order.key_forgotten && !change.status.is_live() {
+                self.orders.remove(&change.order_id);
             }
         }
     }
@@ -297,6 +313,8 @@ pub fn same_order(place: &Place, order: &ValidOrder) -> bool {
         && place.side == order.side
         && place.kind == order.kind
         && place.quantity == order.quantity
+        && place.time_in_force == order.time_in_force
+        && place.post_only == order.post_only
 }
 
 fn level(level: DepthLevel) -> BookLevel {
@@ -307,53 +325,84 @@ impl HeldOrder {
     /// As it is now.
     #[must_use]
     pub fn view(&self) -> OrderView {
-        self.view_at(self.status, self.filled)
+        self.view_at(&self.state)
     }
 
     /// As it was first answered.
     #[must_use]
     pub fn first_view(&self) -> OrderView {
-        self.view_at(self.first_status, self.first_filled)
+        self.view_at(&self.first)
     }
 
-    fn view_at(&self, status: OrdStatus, filled: Lots) -> OrderView {
+    fn view_at(&self, state: &Change) -> OrderView {
         let place = &self.place;
+        let leaves =
+            if state.status.is_live() { place.quantity.get() - state.filled.get() } else { 0 };
         OrderView {
             order_id: place.order_id.to_string(),
             client_order_id: place.client_order_id.to_string(),
-            status: status.as_str().to_owned(),
-            message: sentence(place, status, filled),
+            status: state.status.as_str().to_owned(),
+            message: sentence(place, state),
             user_id: place.user.to_string(),
             symbol: place.symbol.to_string(),
             side: place.side.as_str().to_owned(),
             kind: place.kind.as_str().to_owned(),
             quantity: place.quantity.get(),
             price: place.kind.price().map(Ticks::get),
-            filled_quantity: filled.get(),
+            time_in_force: place.time_in_force.as_str().to_owned(),
+            post_only: place.post_only,
+            filled_quantity: state.filled.get(),
+            leaves_quantity: leaves,
+            filled_value: state.value,
+            reason: state.end.map(|reason| reason.as_str().to_owned()),
             created_at_ms: self.created_us / 1000,
         }
     }
 }
 
-fn sentence(place: &Place, status: OrdStatus, filled: Lots) -> String {
-    let quantity = place.quantity;
-    match status {
+fn sentence(place: &Place, state: &Change) -> String {
+    let (quantity, filled) = (place.quantity, state.filled);
+    if let Some(reason) = state.end {
+        return ended(reason, filled, quantity);
+    }
+    match state.status {
         OrdStatus::New => "accepted; waits in the book".to_owned(),
         OrdStatus::PartiallyFilled => {
             format!("accepted; {filled} of {quantity} lots traded, the rest waits in the book")
         }
         OrdStatus::Filled => format!("all {quantity} lots traded"),
-        OrdStatus::Cancelled if place.kind.price().is_none() => {
+        OrdStatus::Cancelled => format!("cancelled; {filled} of {quantity} lots had traded"),
+        OrdStatus::Expired => format!("expired; {filled} of {quantity} lots had traded"),
+        OrdStatus::Rejected => "rejected".to_owned(),
+    }
+}
+
+fn ended(reason: EndReason, filled: Lots, quantity: Lots) -> String {
+    match reason {
+        EndReason::BookExhausted => {
             format!("{filled} of {quantity} lots traded; the book had no more to offer")
         }
-        OrdStatus::Cancelled => format!("cancelled; {filled} of {quantity} lots had traded"),
-        OrdStatus::Rejected => "rejected".to_owned(),
+        EndReason::ImmediateOrCancel => {
+            format!("{filled} of {quantity} lots traded; the book had no more at this price")
+        }
+        EndReason::FillOrKill => {
+            format!("nothing traded; the book could not fill {quantity} lots at once")
+        }
+        EndReason::PostOnly => {
+            format!("cancelled instead of trading at once; {filled} of {quantity} lots had traded")
+        }
+        EndReason::SelfTradePrevention => format!(
+            "cancelled because another order of the same user would have traded with it; \
+             {filled} of {quantity} lots had traded"
+        ),
+        EndReason::Owner => format!("cancelled; {filled} of {quantity} lots had traded"),
+        EndReason::EndOfDay => format!("expired; {filled} of {quantity} lots had traded"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use exchange_matching::{OrderKind, Side, UserId};
+    use exchange_matching::{OrderKind, Side, TimeInForce, UserId};
 
     use super::*;
 
@@ -364,6 +413,8 @@ mod tests {
             side,
             kind: OrderKind::Limit { price_ticks: Ticks(price) },
             quantity: Lots(1),
+            time_in_force: TimeInForce::GoodTillCancel,
+            post_only: false,
             key: Some(ClientOrderId::new(key).unwrap()),
         }
     }
@@ -378,6 +429,8 @@ mod tests {
             side: order.side,
             kind: order.kind,
             quantity: order.quantity,
+            time_in_force: order.time_in_force,
+            post_only: order.post_only,
         };
         exchange.apply(Record::Place { place, at_us: order_id.get() }).unwrap();
         order_id

@@ -3,14 +3,18 @@
 //! A record is one command: what it did follows from the records before it, so nothing
 //! else is written. The first byte is the version of the encoding, the rest is JSON: 150
 //! bytes more or less cost the disk nothing beside a sync, and a person can read it.
+//!
+//! Version 2 adds the terms of an order. A record of version 1 has none and means the same
+//! without: it was written when every limit order waited and no market order could.
 
 use exchange_matching::{
     ClientOrderId, Lots, OrderId, OrderKind, PRICE_TICKS_MAX, Place, QUANTITY_LOTS_MAX, Side,
-    Symbol, TextError, Ticks, UserId,
+    Symbol, TextError, Ticks, TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_MIN: u8 = 1;
 
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub enum RecordError {
     Empty,
     /// Written by a later version.
     #[error(
-        "the record has encoding {found}, this version reads {VERSION}: use the version that wrote it"
+        "the record has encoding {found}, this version reads {VERSION_MIN} to {VERSION}: use the version that wrote it"
     )]
     Version {
         /// The version found.
@@ -85,6 +89,11 @@ enum Wire<'a> {
         quantity: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u64>,
+        /// What its kind has anyway is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+        in_force: Option<std::borrow::Cow<'a, str>>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        post_only: bool,
         at_us: u64,
     },
     Cancel {
@@ -109,6 +118,9 @@ impl Record {
                 buy: place.side == Side::Buy,
                 quantity: place.quantity.get(),
                 limit: place.kind.price().map(Ticks::get),
+                in_force: (place.time_in_force != place.kind.default_time_in_force())
+                    .then(|| place.time_in_force.as_str().into()),
+                post_only: place.post_only,
                 at_us: *at_us,
             },
             Self::Cancel { order_id, at_us } => Wire::Cancel { id: order_id.get(), at_us: *at_us },
@@ -125,19 +137,37 @@ impl Record {
     /// When they are not a record of a version this one knows.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let (&version, json) = bytes.split_first().ok_or(RecordError::Empty)?;
-        if version != VERSION {
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return Err(RecordError::Version { found: version });
         }
         Ok(match serde_json::from_slice(json).map_err(RecordError::Json)? {
             Wire::Genesis { journal_id } => Self::Genesis { journal_id: journal_id.into_owned() },
             Wire::Cancel { id, at_us } => Self::Cancel { order_id: OrderId(id), at_us },
-            Wire::Place { id, key, user, symbol, buy, quantity, limit, at_us } => {
+            Wire::Place {
+                id,
+                key,
+                user,
+                symbol,
+                buy,
+                quantity,
+                limit,
+                in_force,
+                post_only,
+                at_us,
+            } => {
                 let symbol = symbol
                     .parse::<Symbol>()
                     .map_err(|_| RecordError::Symbol(symbol.into_owned()))?;
                 let kind = match limit {
                     Some(price) => OrderKind::Limit { price_ticks: Ticks(price) },
                     None => OrderKind::Market,
+                };
+                let known = |text: &str| {
+                    TimeInForce::ALL.iter().copied().find(|known| known.as_str() == text)
+                };
+                let time_in_force = match in_force {
+                    Some(text) => known(&text).ok_or(RecordError::Order)?,
+                    None => kind.default_time_in_force(),
                 };
                 let place = Place {
                     order_id: OrderId(id),
@@ -147,6 +177,8 @@ impl Record {
                     side: if buy { Side::Buy } else { Side::Sell },
                     kind,
                     quantity: Lots(quantity),
+                    time_in_force,
+                    post_only,
                 };
                 place.validate().map_err(|_| RecordError::Order)?;
                 Self::Place { place, at_us }
@@ -162,7 +194,13 @@ const _: () = assert!(PRICE_TICKS_MAX <= i64::MAX as u64 && QUANTITY_LOTS_MAX <=
 mod tests {
     use super::*;
 
+    const LIMIT: OrderKind = OrderKind::Limit { price_ticks: Ticks(12) };
+
     fn place(kind: OrderKind) -> Record {
+        with_terms(kind, kind.default_time_in_force(), false)
+    }
+
+    fn with_terms(kind: OrderKind, time_in_force: TimeInForce, post_only: bool) -> Record {
         let place = Place {
             order_id: OrderId(7),
             client_order_id: ClientOrderId::new("k \"quoted\" ü").unwrap(),
@@ -171,6 +209,8 @@ mod tests {
             side: Side::Sell,
             kind,
             quantity: Lots(5),
+            time_in_force,
+            post_only,
         };
         Record::Place { place, at_us: 1_700_000_000_000_000 }
     }
@@ -181,9 +221,38 @@ mod tests {
             Record::Genesis { journal_id: "abc".to_owned() },
             place(OrderKind::Market),
             place(OrderKind::Limit { price_ticks: Ticks(12) }),
+            with_terms(OrderKind::Market, TimeInForce::FillOrKill, false),
+            with_terms(LIMIT, TimeInForce::ImmediateOrCancel, false),
+            with_terms(LIMIT, TimeInForce::FillOrKill, false),
+            with_terms(LIMIT, TimeInForce::Day, true),
+            with_terms(LIMIT, TimeInForce::GoodTillCancel, true),
             Record::Cancel { order_id: OrderId(3), at_us: 9 },
         ] {
             assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+        }
+    }
+
+    /// Byte for byte as version 1 wrote them.
+    #[test]
+    fn records_of_the_first_version_are_read() {
+        let json = |rest: &str| {
+            r#"{"place":{"id":7,"key":"k \"quoted\" ü","user":"u","symbol":"ETHUSD","buy":false,"quantity":5"#
+                .to_owned()
+                + rest
+        };
+        for (json, record) in [
+            (json(r#","limit":12,"at_us":1700000000000000}}"#), place(LIMIT)),
+            (json(r#","at_us":1700000000000000}}"#), place(OrderKind::Market)),
+            (
+                r#"{"cancel":{"id":3,"at_us":9}}"#.to_owned(),
+                Record::Cancel { order_id: OrderId(3), at_us: 9 },
+            ),
+            (
+                r#"{"genesis":{"journal_id":"abc"}}"#.to_owned(),
+                Record::Genesis { journal_id: "abc".to_owned() },
+            ),
+        ] {
+            assert_eq!(Record::decode(&[b"\x01", json.as_bytes()].concat()).unwrap(), record);
         }
     }
 
@@ -192,6 +261,10 @@ mod tests {
         for bytes in [
             &b""[..],
             b"\x02{}",
+            b"\x03{\"cancel\":{\"id\":3,\"at_us\":9}}",
+            b"\x00{\"cancel\":{\"id\":3,\"at_us\":9}}",
+            b"\x02{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"BTCUSD\",\"buy\":true,\"quantity\":1,\"in_force\":\"GTC\",\"at_us\":1}}",
+            b"\x02{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"BTCUSD\",\"buy\":true,\"quantity\":1,\"in_force\":\"GTD\",\"at_us\":1}}",
             b"\x01",
             b"\x01{\"place\":{}}",
             b"\x01{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"NOPE\",\"buy\":true,\"quantity\":1,\"at_us\":1}}",

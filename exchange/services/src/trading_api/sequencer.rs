@@ -280,6 +280,8 @@ impl Sequencer {
             side: order.side,
             kind: order.kind,
             quantity: order.quantity,
+            time_in_force: order.time_in_force,
+            post_only: order.post_only,
         };
         let seq = self.append(Record::Place { place, at_us: unix_us() }, channel, waiter)?;
         self.next_order_id = OrderId(order_id.get() + 1);
@@ -302,7 +304,8 @@ impl Sequencer {
             ));
         }
         let live = read(&self.exchange).live_orders() + self.in_flight.len();
-        if order.kind.price().is_some() && live >= self.bounds.live_orders_max {
+        let may_rest = order.kind.price().is_some() && order.time_in_force.may_rest();
+        if may_rest && live >= self.bounds.live_orders_max {
             return Err(ApiError::new(
                 ErrorCode::BooksFull,
                 "the books hold as many orders as they can; nothing was accepted",
@@ -320,7 +323,7 @@ impl Sequencer {
         }
         {
             let exchange = read(&self.exchange);
-            if !exchange.order(order_id).is_some_and(|held| held.status.is_live()) {
+            if !exchange.order(order_id).is_some_and(|held| held.state.status.is_live()) {
                 waiter.answer(cancelled(&exchange, order_id));
                 return Ok(());
             }
@@ -448,7 +451,7 @@ fn journal_failed() -> ApiError {
 /// filled is too late.
 fn cancelled(exchange: &Exchange, order_id: OrderId) -> Answer {
     let held = exchange.order(order_id).ok_or_else(|| unknown(order_id))?;
-    if held.status == OrdStatus::Filled {
+    if held.state.status == OrdStatus::Filled {
         return Err(ApiError::new(
             ErrorCode::OrderAlreadyFilled,
             format!("order {order_id} is filled; nothing is left to cancel"),

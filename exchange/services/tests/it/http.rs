@@ -19,6 +19,10 @@ async fn every_bad_order_has_its_code() {
         order.as_object_mut().unwrap().remove(field);
         order.to_string()
     };
+    let mut post_only_ioc = order("x", 0);
+    post_only_ioc["post_only"] = json!(true);
+    post_only_ioc["time_in_force"] = json!("IOC");
+    let post_only_ioc = post_only_ioc.to_string();
     let cases = [
         (String::new(), 400, "INVALID_REQUEST"),
         ("{".to_owned(), 400, "INVALID_REQUEST"),
@@ -29,6 +33,10 @@ async fn every_bad_order_has_its_code() {
         (with("quantity", json!("1")), 400, "INVALID_REQUEST"),
         (with("price", json!(0.1)), 400, "INVALID_REQUEST"),
         (with("stop_price", json!(1)), 400, "INVALID_REQUEST"),
+        (with("post_only", json!("yes")), 400, "INVALID_REQUEST"),
+        (with("time_in_force", json!("GTD")), 422, "INVALID_TIME_IN_FORCE"),
+        (with("time_in_force", json!("DAY")), 422, "INVALID_TIME_IN_FORCE"),
+        (post_only_ioc, 422, "POST_ONLY_NOT_ALLOWED"),
         (with("quantity", json!(0)), 422, "INVALID_QUANTITY"),
         (with("quantity", json!(-3)), 422, "INVALID_QUANTITY"),
         (with("quantity", json!(1_000_000_001_u64)), 422, "INVALID_QUANTITY"),
@@ -64,6 +72,50 @@ async fn every_bad_order_has_its_code() {
     assert_eq!(rejected, cases.len() as f64 + 1.0);
     assert_eq!(api.caller.get("/api/orders").await.1["total"], 0);
     api.stop().await;
+}
+
+/// What is asked of an order beside its price is in the journal: the same after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_of_an_order_hold_and_are_told() {
+    let order = |key: &str, user: &str, side: &str, price: u64, quantity: u64, terms: Value| {
+        let mut order = json!({"user_id": user, "symbol": "ADAUSD", "side": side, "type": "LIMIT",
+                               "quantity": quantity, "price": price, "client_order_id": key});
+        order.as_object_mut().unwrap().extend(terms.as_object().unwrap().clone());
+        order
+    };
+    let post_only = json!({"post_only": true});
+    let (ioc, fok) = (json!({"time_in_force": "IOC"}), json!({"time_in_force": "FOK"}));
+    // The order, and of its answer: status, reason, traded, left, what it cost.
+    let steps = [
+        (order("1", "a", "SELL", 100, 5, post_only.clone()), json!(["NEW", null, 0, 5, 0])),
+        (order("2", "b", "SELL", 103, 5, json!({})), json!(["NEW", null, 0, 5, 0])),
+        (order("3", "c", "BUY", 100, 1, post_only), json!(["CANCELLED", "POST_ONLY", 0, 0, 0])),
+        (
+            order("4", "c", "BUY", 103, 11, fok.clone()),
+            json!(["CANCELLED", "FILL_OR_KILL", 0, 0, 0]),
+        ),
+        (order("5", "c", "BUY", 103, 7, fok), json!(["FILLED", null, 7, 0, 706])),
+        (
+            order("6", "c", "BUY", 103, 9, ioc),
+            json!(["CANCELLED", "IMMEDIATE_OR_CANCEL", 3, 0, 309]),
+        ),
+    ];
+    let mut storage = SimStorage::new();
+    for _ in 0..2 {
+        let api = Api::start(parts(storage.clone(), nowhere(), NO_REDIS)).await;
+        for (order, expected) in &steps {
+            let (status, view) = api.caller.post(order).await;
+            let told = ["status", "reason", "filled_quantity", "leaves_quantity", "filled_value"]
+                .map(|field| view[field].clone());
+            assert_eq!((status, &json!(told)), (201, expected), "{order}: {view}");
+            assert_eq!(view["post_only"], json!(order["post_only"] == true), "{view}");
+            let in_force = order.get("time_in_force").cloned().unwrap_or(json!("GTC"));
+            assert_eq!(view["time_in_force"], in_force, "{view}");
+        }
+        assert_eq!(api.caller.get("/api/orderbook/ADAUSD").await.1["asks"], json!([]));
+        api.stop().await;
+        storage = storage.restart_process();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

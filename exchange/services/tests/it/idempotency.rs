@@ -41,6 +41,8 @@ async fn a_key_used_for_another_order_is_refused() {
         ("side", json!("SELL")),
         ("symbol", json!("SOLUSD")),
         ("user_id", json!("somebody-else")),
+        ("time_in_force", json!("IOC")),
+        ("post_only", json!(true)),
     ] {
         let mut other = order("k", 0);
         other[field] = value;

@@ -230,16 +230,19 @@ mod tests {
                 Step::Place { user, buy, limit, quantity } => {
                     let order_id = OrderId(next_id);
                     next_id += 1;
+                    let kind = limit.map_or(OrderKind::Market, |price| OrderKind::Limit {
+                        price_ticks: Ticks(price),
+                    });
                     let place = Place {
                         order_id,
                         client_order_id: ClientOrderId::new(&format!("k{order_id}")).unwrap(),
                         user: UserId::new(&format!("u{user}")).unwrap(),
                         symbol: Symbol::AdaUsd,
                         side: if buy { Side::Buy } else { Side::Sell },
-                        kind: limit.map_or(OrderKind::Market, |price| OrderKind::Limit {
-                            price_ticks: Ticks(price),
-                        }),
+                        kind,
                         quantity: Lots(quantity),
+                        time_in_force: kind.default_time_in_force(),
+                        post_only: false,
                     };
                     Record::Place { place, at_us }
                 }
@@ -310,7 +313,7 @@ mod tests {
             prop_assert_eq!(tables.orders.len(), exchange.held_orders());
             for (id, (change, _)) in &tables.orders {
                 let held = exchange.order(*id).unwrap();
-                prop_assert_eq!((change.status, change.filled), (held.status, held.filled));
+                prop_assert_eq!(*change, held.state);
             }
         }
     }

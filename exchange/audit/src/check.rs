@@ -136,7 +136,7 @@ fn orders_consistent(stored: &Tables) -> Finding {
             "NEW" => *filled == 0,
             "PARTIALLY_FILLED" => *filled > 0 && filled < quantity,
             "FILLED" => filled == quantity,
-            "CANCELLED" => filled < quantity,
+            "CANCELLED" | "EXPIRED" => filled < quantity,
             _ => false,
         };
         let fits_kind = match (order.kind.as_str(), price) {

@@ -1,7 +1,7 @@
 //! What follows from the journal.
 
 use exchange_journal::{OpenError, Recovered, Storage, look};
-use exchange_matching::{Engine, Execution, Limits, Order, OrderId, RejectReason};
+use exchange_matching::{Cancel, Command, Effects, Engine, Limits, OrderId, Place, RejectReason};
 use exchange_services::trading_api::record::{Record, RecordError};
 
 use crate::tables::{OrderRow, Tables, TradeRow};
@@ -93,50 +93,55 @@ impl Replay {
             return Ok(());
         }
         self.tables.cursor = seq;
-        match record {
-            Record::Genesis { journal_id } => self.tables.journal_id = journal_id,
-            Record::Place { place, at_us } => {
-                let execution = self
-                    .engine
-                    .place(place)
-                    .map_err(|refused| out_of_order(refused.to_string()))?;
-                self.placed(execution, signed(seq), signed(at_us));
+        let (command, placed, at_us) = match record {
+            Record::Genesis { journal_id } => {
+                self.tables.journal_id = journal_id;
+                return Ok(());
             }
-            Record::Cancel { order_id, .. } => match self.engine.cancel(order_id) {
-                Ok(order) => self.changed(&order, signed(seq)),
-                // It was finished by what was on its way to the disk before it.
-                Err(RejectReason::AlreadyFinished { .. } | RejectReason::UnknownOrder { .. }) => {}
-                Err(refused) => return Err(out_of_order(refused.to_string())),
-            },
+            Record::Place { place, at_us } => (Command::Place(place.clone()), Some(place), at_us),
+            Record::Cancel { order_id, at_us } => {
+                (Command::Cancel(Cancel { order_id }), None, at_us)
+            }
+        };
+        let (seq, at_us) = (signed(seq), signed(at_us));
+        match self.engine.apply(&command) {
+            Ok(effects) => self.tables.carry_out(effects, placed.as_ref(), seq, at_us),
+            // An order that is to be cancelled was finished by what was on its way to the disk before.
+            Err(RejectReason::AlreadyFinished { .. } | RejectReason::UnknownOrder { .. }) => {}
+            Err(refused) => return Err(out_of_order(refused.to_string())),
         }
         Ok(())
     }
+}
 
-    fn placed(&mut self, execution: Execution, seq: i64, at_us: i64) {
-        let Execution { order, trades, makers } = execution;
-        let row = OrderRow {
-            client_order_id: order.client_order_id.as_str().to_owned(),
-            user_id: order.user.as_str().to_owned(),
-            symbol: order.symbol.as_str().to_owned(),
-            side: order.side.as_str().to_owned(),
-            kind: order.kind.as_str().to_owned(),
-            quantity: signed(order.quantity.get()),
-            price: order.kind.price().map(|price| signed(price.get())),
-            status: order.status.as_str().to_owned(),
-            filled: signed(order.cum_qty.get()),
-            journal_seq: seq,
-            changed_seq: seq,
-            created_us: at_us,
-        };
-        self.tables.orders.insert(id(order.order_id), row);
-        for maker in makers {
-            if let Some(row) = self.tables.orders.get_mut(&id(maker.order_id)) {
-                row.status = maker.status.as_str().to_owned();
-                row.filled = signed(maker.cum_qty.get());
+impl Tables {
+    /// What a record did.
+    fn carry_out(&mut self, effects: &Effects, placed: Option<&Place>, seq: i64, at_us: i64) {
+        if let Some(place) = placed {
+            let row = OrderRow {
+                client_order_id: place.client_order_id.as_str().to_owned(),
+                user_id: place.user.as_str().to_owned(),
+                symbol: place.symbol.as_str().to_owned(),
+                side: place.side.as_str().to_owned(),
+                kind: place.kind.as_str().to_owned(),
+                quantity: signed(place.quantity.get()),
+                price: place.kind.price().map(|price| signed(price.get())),
+                status: String::new(),
+                filled: 0,
+                journal_seq: seq,
+                changed_seq: seq,
+                created_us: at_us,
+            };
+            self.orders.insert(id(place.order_id), row);
+        }
+        for order in &effects.orders {
+            if let Some(row) = self.orders.get_mut(&id(order.order_id)) {
+                row.status = order.status.as_str().to_owned();
+                row.filled = signed(order.cum_qty.get());
                 row.changed_seq = seq;
             }
         }
-        for trade in trades {
+        for trade in &effects.trades {
             let row = TradeRow {
                 symbol: trade.symbol.as_str().to_owned(),
                 price: signed(trade.price.get()),
@@ -147,15 +152,7 @@ impl Replay {
                 journal_seq: seq,
                 executed_us: at_us,
             };
-            self.tables.trades.insert(signed(trade.trade_id.get()), row);
-        }
-    }
-
-    fn changed(&mut self, order: &Order, seq: i64) {
-        if let Some(row) = self.tables.orders.get_mut(&id(order.order_id)) {
-            row.status = order.status.as_str().to_owned();
-            row.filled = signed(order.cum_qty.get());
-            row.changed_seq = seq;
+            self.trades.insert(signed(trade.trade_id.get()), row);
         }
     }
 }

@@ -17,7 +17,7 @@ use exchange_audit::{Check, Evidence, Report, audit};
 use exchange_journal::sim::SimStorage;
 use exchange_journal::{Journal, Options};
 use exchange_matching::{
-    ClientOrderId, Lots, OrderId, OrderKind, Place, Side, Symbol, Ticks, UserId,
+    ClientOrderId, Lots, OrderId, OrderKind, Place, Side, Symbol, Ticks, TimeInForce, UserId,
 };
 use exchange_services::trading_api::record::Record;
 use rand::rngs::StdRng;
@@ -55,6 +55,10 @@ fn records(random: &mut StdRng, takes_twice: bool) -> Vec<Record> {
         }
         let is_limit = below(random, 5) > 0;
         let price_ticks = Ticks(95 + below(random, 10));
+        let kind = if is_limit { OrderKind::Limit { price_ticks } } else { OrderKind::Market };
+        let possible: Vec<TimeInForce> =
+            TimeInForce::ALL.iter().copied().filter(|one| is_limit || !one.may_rest()).collect();
+        let time_in_force = possible[below(random, possible.len() as u64) as usize];
         let number = if takes_twice { 1 + below(random, next_id) } else { next_id };
         let place = Place {
             order_id: OrderId(next_id),
@@ -62,8 +66,10 @@ fn records(random: &mut StdRng, takes_twice: bool) -> Vec<Record> {
             user: UserId::new(&format!("u{}", below(random, 4))).unwrap(),
             symbol: Symbol::ALL[below(random, 2) as usize],
             side: if below(random, 2) == 0 { Side::Buy } else { Side::Sell },
-            kind: if is_limit { OrderKind::Limit { price_ticks } } else { OrderKind::Market },
+            kind,
             quantity: Lots(1 + below(random, 9)),
+            time_in_force,
+            post_only: time_in_force.may_rest() && below(random, 4) == 0,
         };
         records.push(Record::Place { place, at_us });
         next_id += 1;

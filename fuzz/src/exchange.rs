@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use exchange_api::{AUTO_KEY_PREFIX, OrderRequest, parse_key, validate};
+use exchange_audit::ledger::Ledger;
 use exchange_matching::{
     Cancel, ClientOrderId, Command, Effects, EndReason, Engine, Limits, Lots, OrdStatus, OrderId,
     OrderKind, PRICE_TICKS_MAX, Place, QUANTITY_LOTS_MAX, Replace, Side, Symbol, Ticks,
@@ -254,4 +255,21 @@ pub(crate) fn sequences() -> Vec<Vec<u8>> {
         [&resting[..], &replaced, &terms, &ends, &meets].concat().as_flattened().to_vec(),
         [&full[..], &terms, &replaced, &ends].concat().as_flattened().to_vec(),
     ]
+}
+
+/// A ledger says of each line what was sent, and of some what was acknowledged, or is refused.
+pub(crate) fn ledger(bytes: &[u8]) {
+    let Ok(ledger) = Ledger::read(bytes) else { return };
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    assert!(ledger.attempted.len() <= lines);
+    for (key, ids) in &ledger.acknowledged {
+        assert!(ledger.attempted.contains(key) && ids.iter().all(|id| *id > 0), "{key}");
+    }
+}
+
+pub(crate) fn ledgers() -> Vec<Vec<u8>> {
+    crate::seeds_of([
+        "{\"key\":\"a\"}\n{\"key\":\"a\",\"order_id\":\"7\"}\n",
+        "\n{\"order_id\":\"9223372036854775807\",\"key\":\"\\u00e4\"}\n{\"key\":\"\",\"order_id\":null}",
+    ])
 }

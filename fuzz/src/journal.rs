@@ -7,21 +7,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use exchange_journal::sim::SimStorage;
-use exchange_journal::{Journal, Options};
+use exchange_journal::{Journal, Options, look};
 
 /// What a journal is made of here, in bytes.
 const BYTES_MAX: usize = 1 << 14;
 const MAGIC: &[u8; 8] = b"xjrnl\x00\x00\x01";
 
 /// A journal is opened with all its records, or refused and left as it is. What was opened takes
-/// records, and is the same after a crash.
+/// records, and is the same after a crash. Whoever only looks sees the same, and changes nothing.
 pub(crate) fn recover(bytes: &[u8]) {
     let files = Files::of(bytes);
     let storage = SimStorage::from_snapshot(files.all.clone());
+    let mut seen = Vec::new();
+    let looked = look(&storage, |record| seen.push(record.payload));
+    assert_eq!(storage.snapshot(), files.all, "looked at, and changed");
     let (journal, recovered) = match Journal::open(Arc::new(storage.clone()), options()) {
         Ok(opened) => opened,
         Err(error) => {
             assert!(!files.is_sound, "{error}");
+            let seen = looked.map(|_| ()).unwrap_err();
+            assert_eq!(seen.to_string(), error.to_string());
             assert_eq!(storage.snapshot(), files.all, "refused, and changed all the same");
             return;
         }
@@ -30,7 +35,9 @@ pub(crate) fn recover(bytes: &[u8]) {
         assert_eq!((recovered.last_seq, recovered.truncated_bytes), (files.next_seq - 1, 0));
     }
     assert_eq!(recovered.first_seq, 1);
+    assert_eq!(looked.unwrap(), recovered);
     let mut records = all(&journal);
+    assert_eq!(seen, records);
     assert_eq!(records.len() as u64, recovered.last_seq);
 
     let seq = journal.append_wait(b"appended".to_vec()).unwrap();

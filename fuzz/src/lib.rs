@@ -70,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "analysis-profile", check: analysis::profile, seeds: profile::seeds, mutations: 500 },
     Target { name: "analysis-rules", check: analysis::rules, seeds: analysis::rule_files, mutations: 500 },
     Target { name: "api-order", check: exchange::order, seeds: exchange::orders, mutations: 2000 },
+    Target { name: "audit-ledger", check: exchange::ledger, seeds: exchange::ledgers, mutations: 4000 },
     Target { name: "host-cgroups", check: host::cgroups, seeds: host::mounts, mutations: 4000 },
     Target { name: "journal-recover", check: journal::recover, seeds: journal::seeds, mutations: 1000 },
     Target { name: "lab-spec", check: lab::spec, seeds: lab::seeds, mutations: 60 },

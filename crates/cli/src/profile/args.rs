@@ -187,7 +187,7 @@ pub(crate) struct Convert {
     #[command(flatten)]
     pub(crate) source: Source,
     /// The format to write [default: what the file's name ends in says]
-    #[arg(long = "to", value_name = "FORMAT", value_enum)]
+    #[arg(long = "to", visible_alias = "format", value_name = "FORMAT", value_enum)]
     pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) output: Output,

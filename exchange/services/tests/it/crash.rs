@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use exchange_audit::report::Verdict;
+use exchange_journal::FsStorage;
 use exchange_services::common::unix_us;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::support::api::{Clients, NO_REDIS, NOWHERE, Program, order};
+use crate::support::audit::audited;
 use crate::support::ledger::Audit;
 use crate::support::postgres::Postgres;
 use crate::support::{eventually, need};
@@ -39,6 +42,9 @@ async fn a_killed_service_loses_and_doubles_nothing() {
     eprintln!("{} acknowledged in all", ledger.acknowledged());
     assert!(ledger.acknowledged() > 50);
     assert_eq!(ledger.audit(&postgres.orders("kill-").await), Audit::default());
+    let journal = FsStorage::look(&journal).unwrap();
+    let report = audited(&journal, &postgres, &ledger, "kill-").await;
+    assert_eq!(report.verdict(), Verdict::Kept, "{report}");
     assert_eq!(program.terminate(), Some(0));
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use exchange_audit::report::Verdict;
 use exchange_journal::sim::SimStorage;
 use exchange_services::common::monotonic;
 use exchange_services::trading_api::relay::PostgresStore;
@@ -11,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::support::api::{Api, Clients, NO_REDIS, parts};
+use crate::support::audit::audited;
 use crate::support::ledger::Audit;
 use crate::support::postgres::Postgres;
 use crate::support::{eventually, need};
@@ -55,7 +57,8 @@ async fn answers_that_are_swallowed_lose_and_double_nothing() {
     let port = proxy(postgres.port(), is_cut).await;
     let config = format!("host=127.0.0.1 port={port} user=exchange dbname=postgres");
     let store = PostgresStore::new(config.parse().unwrap());
-    let api = Api::start(parts(SimStorage::new(), store, NO_REDIS)).await;
+    let disk = SimStorage::new();
+    let api = Api::start(parts(disk.clone(), store, NO_REDIS)).await;
     api.caller.until_relayed().await;
     let clients = Clients::start(&api.caller, 4, "cut-");
     let more = |count: usize| {
@@ -93,5 +96,7 @@ async fn answers_that_are_swallowed_lose_and_double_nothing() {
     api.caller.until_relayed().await;
     eprintln!("drained {:?} after healing", began.elapsed());
     assert_eq!(ledger.audit(&postgres.orders("cut-").await), Audit::default());
+    let report = audited(&disk, &postgres, &ledger, "cut-").await;
+    assert_eq!(report.verdict(), Verdict::Kept, "{report}");
     api.stop().await;
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use exchange_audit::report::Verdict;
+use exchange_audit::{Check, Report};
 use exchange_journal::Storage;
 use exchange_journal::sim::{Lie, LyingStorage, SimStorage};
 use exchange_services::trading_api::relay::{
@@ -10,6 +12,7 @@ use exchange_services::trading_api::relay::{
 };
 
 use crate::support::api::{Api, Clients, NO_REDIS, nowhere, order, parts};
+use crate::support::audit::audited;
 use crate::support::ledger::{Audit, Ledger};
 use crate::support::postgres::Postgres;
 use crate::support::{eventually, need};
@@ -52,10 +55,11 @@ impl Session for SkippingSession {
     }
 }
 
-async fn audit_with(postgres: &Postgres, skip: u32) -> Audit {
+async fn audit_with(postgres: &Postgres, skip: u32) -> (Audit, Report) {
     postgres.empty().await;
     let store = Skipping { inner: PostgresStore::new(postgres.config()), skip };
-    let api = Api::start(parts(SimStorage::new(), store, NO_REDIS)).await;
+    let disk = SimStorage::new();
+    let api = Api::start(parts(disk.clone(), store, NO_REDIS)).await;
     let clients = Clients::start(&api.caller, 4, "skip-");
     eventually("orders are accepted", Duration::from_secs(20), || async {
         (clients.acknowledged() >= 100).then_some(())
@@ -64,19 +68,26 @@ async fn audit_with(postgres: &Postgres, skip: u32) -> Audit {
     let ledger = clients.stop().await;
     api.caller.until_relayed().await;
     let audit = ledger.audit(&postgres.orders("skip-").await);
+    let report = audited(&disk, postgres, &ledger, "skip-").await;
     api.stop().await;
-    audit
+    (audit, report)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_skips_a_batch_is_caught() {
     let postgres = need!(Postgres::start().await);
     // The first batch with orders: the only one that is certain to come.
-    let audit = audit_with(&postgres, 1).await;
+    let (audit, report) = audit_with(&postgres, 1).await;
     assert!(!audit.lost.is_empty(), "the ledger did not see it");
     assert_eq!((audit.duplicated.len(), audit.unexpected.len()), (0, 0));
     // The same relay without the fault.
-    assert_eq!(audit_with(&postgres, 0).await, Audit::default());
+    let broken: Vec<Check> = report.broken().collect();
+    for check in [Check::OrdersAsJournalled, Check::Gapless] {
+        assert!(broken.contains(&check), "{check:?}: {report}");
+    }
+    let (audit, report) = audit_with(&postgres, 0).await;
+    assert_eq!(audit, Audit::default());
+    assert_eq!(report.verdict(), Verdict::Kept, "{report}");
 }
 
 /// Orders are acknowledged while the database is away, then the machine crashes.
@@ -84,7 +95,7 @@ async fn crash_with(
     postgres: &Postgres,
     storage: impl Storage + 'static,
     disk: &SimStorage,
-) -> Audit {
+) -> (Audit, Report) {
     postgres.empty().await;
     let api = Api::start(parts(storage, nowhere(), NO_REDIS)).await;
     let mut ledger = Ledger::default();
@@ -100,11 +111,12 @@ async fn crash_with(
     // The journal is dead, so the service may end in any way.
     drop(api);
     let store = PostgresStore::new(postgres.config());
-    let api = Api::start(parts(rebooted, store, NO_REDIS)).await;
+    let api = Api::start(parts(rebooted.clone(), store, NO_REDIS)).await;
     api.caller.until_relayed().await;
     let audit = ledger.audit(&postgres.orders("crash-").await);
+    let report = audited(&rebooted, postgres, &ledger, "crash-").await;
     api.stop().await;
-    audit
+    (audit, report)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,10 +125,14 @@ async fn an_acknowledgement_before_the_sync_is_caught() {
     for lie in [Lie::Never, Lie::Late] {
         let disk = SimStorage::new();
         let lying = LyingStorage::new(Arc::new(disk.clone()), lie);
-        let audit = crash_with(&postgres, lying, &disk).await;
+        let (audit, report) = crash_with(&postgres, lying, &disk).await;
         assert!(!audit.lost.is_empty(), "{lie:?}: the ledger did not see it");
+        let broken: Vec<Check> = report.broken().collect();
+        assert_eq!(broken, [Check::AcknowledgedKept], "{lie:?}: {report}");
     }
     // The same service on a storage that keeps its word.
     let disk = SimStorage::new();
-    assert_eq!(crash_with(&postgres, disk.clone(), &disk).await, Audit::default());
+    let (audit, report) = crash_with(&postgres, disk.clone(), &disk).await;
+    assert_eq!(audit, Audit::default());
+    assert_eq!(report.verdict(), Verdict::Kept, "{report}");
 }

@@ -32,6 +32,16 @@ impl Ledger {
         );
     }
 
+    /// As `exchange-audit` has it.
+    pub(crate) fn as_lines(&self) -> exchange_audit::ledger::Ledger {
+        let mut ledger = exchange_audit::ledger::Ledger::default();
+        self.attempted.iter().for_each(|key| ledger.attempt(key));
+        for (key, order_id) in &self.acknowledged {
+            ledger.acknowledge(key, order_id.parse().unwrap());
+        }
+        ledger
+    }
+
     pub(crate) fn acknowledged(&self) -> usize {
         self.acknowledged.len()
     }

@@ -1,6 +1,7 @@
 //! Servers, clients and the ledger that the tests use.
 
 pub(crate) mod api;
+pub(crate) mod audit;
 pub(crate) mod ledger;
 pub(crate) mod postgres;
 pub(crate) mod process;

@@ -10,6 +10,8 @@
  */
 
 /* Waits of at least so long are long. */
+/* How often the last wait of a thread is looked at that begins others meanwhile. */
+#define OFF_CPU_LOOKS 4
 #define OFF_CPU_LONG_NS 1000000
 
 /* Of x86's system calls those that wait for a lock, and the bits of their operation. */
@@ -234,22 +236,21 @@ static __always_inline void count_wait(__u64 lasted, int is_long)
 		sum->short_ns += lasted;
 }
 
-/* Whoever comes first ends it: its thread's processor, or the one that ends the collecting. */
-static __always_inline void end_wait(struct task_struct *task, struct off_cpu_note *note)
+/* A wait is over for whoever has taken its beginning out of the note: its thread's processor, or the one
+ * that ends the collecting. No other wait of now is known to stand for the last one. */
+static __always_inline void end_wait(struct task_struct *task, struct off_cpu_note *note, __u64 since,
+				     int is_last)
 {
-	__u64 now = bpf_ktime_get_ns(), since = __sync_lock_test_and_set(&note->since_ns, 0);
 	struct stacks_waited waited = { .kind = STACKS_WAITED, .thread = task->pid };
-	__u64 begin;
+	__u64 now = bpf_ktime_get_ns(), begin;
 
-	if (!since)
-		return;
 	waited.since_ns = since;
 	if (since == note->seeded_ns) {
 		begin = since;
 		waited.is_long = 1;
 	} else {
 		begin = since + note->ours_ns;
-		waited.is_long = note->is_long;
+		waited.is_long = is_last || note->is_long;
 		waited.weight = note->weight;
 	}
 	/* Clocks of two processors may differ by a little. */
@@ -275,14 +276,16 @@ int off_cpu_switch(__u64 *ctx)
 	struct task_struct *prev = (struct task_struct *)ctx[1];
 	struct task_struct *next = (struct task_struct *)ctx[2];
 	struct off_cpu_note *note;
+	__u64 since;
 
 	if (prev->pid)
 		begin_wait(ctx, prev, (_Bool)ctx[0], bpf_ktime_get_ns());
 	if (!next->pid)
 		return 0;
 	note = bpf_task_storage_get(&off_cpu_notes, next, NULL, 0);
-	if (note && note->since_ns)
-		end_wait(next, note);
+	since = note && note->since_ns ? __sync_lock_test_and_set(&note->since_ns, 0) : 0;
+	if (since)
+		end_wait(next, note, since, 0);
 	return 0;
 }
 
@@ -367,22 +370,30 @@ int off_cpu_end(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 	struct off_cpu_note *note;
 	struct unwinder *unwinder;
+	__u64 since;
 
 	/* Whoever was woken and has no processor yet still waits for the end. */
 	if (!task || task->on_cpu)
 		return 0;
 	note = bpf_task_storage_get(&off_cpu_notes, task, NULL, 0);
-	if (!note || !note->since_ns)
+	if (!note)
 		return 0;
-	if (!note->weight && note->since_ns != note->seeded_ns) {
-		unwinder = take_unwinder();
-		if (unwinder) {
-			look_at_sleeper(&unwinder->stack, task, note->since_ns);
-			give_back(unwinder);
+	/* While it is looked at it may be woken, and wait again. */
+	for (int look = 0; look < OFF_CPU_LOOKS; look++) {
+		since = note->since_ns;
+		if (!since)
+			return 0;
+		if (!note->weight && since != note->seeded_ns) {
+			unwinder = take_unwinder();
+			if (unwinder) {
+				look_at_sleeper(&unwinder->stack, task, since);
+				give_back(unwinder);
+			}
+		}
+		if (__sync_val_compare_and_swap(&note->since_ns, since, 0) == since) {
+			end_wait(task, note, since, 1);
+			return 0;
 		}
 	}
-	/* No other wait of now is known to stand for it. */
-	note->is_long = 1;
-	end_wait(task, note);
 	return 0;
 }

@@ -293,7 +293,7 @@ impl Compared {
     /// is what intervals rest on.
     pub(crate) fn of_heaviest(&self) -> Option<(f64, f64)> {
         let (base, new) = (self.base.whole.drawn, self.new.whole.drawn);
-        let most = base.most_of(base).max(new.most_of(new));
+        let most = base.most.max(new.most);
         self.uncounted().is_none().then(|| (base.of_heaviest(most), new.of_heaviest(most)))
     }
 

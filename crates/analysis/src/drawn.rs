@@ -52,7 +52,7 @@ pub(crate) struct Drawn {
     /// What they weigh together, in a unit that is the same in all profiles of a kind.
     sum: f64,
     /// What the heaviest weighs.
-    most: f64,
+    pub(crate) most: f64,
     /// The variance of the sum by the sampling alone (Horvitz and Thompson, 1952): the sum of the squares
     /// of the weights, of each as much as the chance is that it had not been sampled.
     variance: f64,

@@ -127,7 +127,7 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
         _ => return Err(ApiError::new(ErrorCode::InvalidType, "type is LIMIT or MARKET")),
     };
     let time_in_force = time_in_force(request.time_in_force.as_deref(), kind)?;
-    if request.post_only && !(kind.price().is_some() && time_in_force.may_rest()) {
+    if request.post_only && !time_in_force.may_rest() {
         return Err(ApiError::new(
             ErrorCode::PostOnlyNotAllowed,
             "a post_only order is one that can wait in the book: a LIMIT order, GTC",
@@ -148,15 +148,14 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
 }
 
 fn time_in_force(text: Option<&str>, kind: OrderKind) -> Result<TimeInForce, ApiError> {
-    let found = match (text, kind) {
-        (None, _) => Some(kind.default_time_in_force()),
-        (Some("GTC"), OrderKind::Limit { .. }) => Some(TimeInForce::GoodTillCancel),
-        (Some("IOC"), _) => Some(TimeInForce::ImmediateOrCancel),
-        (Some("FOK"), _) => Some(TimeInForce::FillOrKill),
+    let found = text.map_or(Some(kind.default_time_in_force()), TimeInForce::named);
+    let is_taken = |one: &TimeInForce| match one {
         // Nothing ends a day yet, so an order good for one would never expire.
-        _ => None,
+        TimeInForce::Day => false,
+        TimeInForce::GoodTillCancel => kind.price().is_some(),
+        TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill => true,
     };
-    found.ok_or_else(|| {
+    found.filter(is_taken).ok_or_else(|| {
         ApiError::new(
             ErrorCode::InvalidTimeInForce,
             match kind {

@@ -60,14 +60,13 @@ fn main() -> ExitCode {
         Ok(report) => report,
         Err(error) => return told(error, 4),
     };
-    let printed = if args.json {
-        serde_json::to_writer_pretty(io::stdout(), &report).map_err(io::Error::from)
-    } else {
-        Ok(())
-    };
-    let text = if args.json { String::new() } else { report.to_string() };
-    // Whoever reads may have heard enough.
-    let _ = printed.and_then(|()| writeln!(io::stdout(), "{text}"));
+    let text =
+        if args.json { serde_json::to_string_pretty(&report) } else { Ok(report.to_string()) };
+    match text {
+        // Whoever reads may have heard enough.
+        Ok(text) => drop(writeln!(io::stdout(), "{text}")),
+        Err(error) => return told(error.into(), 4),
+    }
     match report.verdict() {
         Verdict::Kept => ExitCode::SUCCESS,
         Verdict::Broken => ExitCode::from(1),

@@ -16,7 +16,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
     /// It does not answer, or not what was asked.
-    #[error("could not {what}")]
+    #[error("could not {what}: is it up, and the one that the exchange writes to?")]
     Failed {
         /// What was attempted.
         what: &'static str,

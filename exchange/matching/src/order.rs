@@ -97,6 +97,12 @@ impl TimeInForce {
     pub const ALL: &[Self] =
         &[Self::Day, Self::GoodTillCancel, Self::ImmediateOrCancel, Self::FillOrKill];
 
+    /// The one of that name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text)
+    }
+
     /// Whether an order may wait in the book.
     #[must_use]
     pub const fn may_rest(self) -> bool {

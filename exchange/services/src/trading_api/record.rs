@@ -162,11 +162,8 @@ impl Record {
                     Some(price) => OrderKind::Limit { price_ticks: Ticks(price) },
                     None => OrderKind::Market,
                 };
-                let known = |text: &str| {
-                    TimeInForce::ALL.iter().copied().find(|known| known.as_str() == text)
-                };
                 let time_in_force = match in_force {
-                    Some(text) => known(&text).ok_or(RecordError::Order)?,
+                    Some(text) => TimeInForce::named(&text).ok_or(RecordError::Order)?,
                     None => kind.default_time_in_force(),
                 };
                 let place = Place {

@@ -304,8 +304,7 @@ impl Sequencer {
             ));
         }
         let live = read(&self.exchange).live_orders() + self.in_flight.len();
-        let may_rest = order.kind.price().is_some() && order.time_in_force.may_rest();
-        if may_rest && live >= self.bounds.live_orders_max {
+        if order.time_in_force.may_rest() && live >= self.bounds.live_orders_max {
             return Err(ApiError::new(
                 ErrorCode::BooksFull,
                 "the books hold as many orders as they can; nothing was accepted",

@@ -28,6 +28,13 @@ fn again<'a>(
     of_kind.collect()
 }
 
+/// Sends by these events. A kernel may run no BPF program while a certain process is current (seen:
+/// its first), and a timer may interrupt just that one. What is then not seen is carried by the
+/// connection's next event, so that the sum stays right where the count need not.
+fn sent(events: &[&TcpRetransmit]) -> u32 {
+    events.iter().map(|again| again.segments).sum()
+}
+
 #[test]
 fn a_connect_into_silence_repeats_its_syn_and_the_peer_its_syn_ack() {
     if !possible() {
@@ -50,9 +57,9 @@ fn a_connect_into_silence_repeats_its_syn_and_the_peer_its_syn_ack() {
     });
 
     let syns = again(&events, CLIENT, RetransmitKind::Syn);
-    assert!(syns.len() >= 2, "{syns:?}");
+    assert!(sent(&syns) >= 2, "{syns:?}");
     for syn in &syns {
-        assert_eq!((syn.state, syn.segments, syn.errno), (TcpState::SynSent, 1, 0));
+        assert_eq!((syn.state, syn.errno), (TcpState::SynSent, 0));
         assert!(syn.rto_ns >= 500_000_000, "{syn:?}");
         assert_eq!(syn.conn.peer.as_deref(), Some(SERVER));
         assert_eq!(syn.conn.remote, to);
@@ -76,7 +83,7 @@ fn a_connect_into_silence_repeats_its_syn_and_the_peer_its_syn_ack() {
     let gave_up = gave_up.unwrap();
     assert_eq!((gave_up.to, gave_up.errno), (TcpState::Close, 0), "the application gave up");
     assert!(gave_up.connect_ns.unwrap() >= 3_300_000_000);
-    assert_eq!(gave_up.retransmitted as usize, syns.len());
+    assert_eq!(gave_up.retransmitted, sent(&syns));
     assert_counters_agree(&world, &watch, before);
 }
 
@@ -104,17 +111,23 @@ fn silence_on_a_connection_is_a_tail_loss_probe_and_then_doubling_timeouts() {
     far.read_exact(&mut [0; 4]).unwrap();
 
     let probes = again(&events, CLIENT, RetransmitKind::TailLossProbe);
-    assert_eq!(probes.len(), 1, "{events:#?}");
     let timeouts = again(&events, CLIENT, RetransmitKind::Timeout);
     // The kernel doubles without sending where what it sent last still waits on this machine, which a
     // host that takes the processors away can bring about: no doubling comes twice, but one may be
-    // missing.
-    assert!(timeouts.windows(2).all(|pair| pair[0].backoff < pair[1].backoff), "{timeouts:#?}");
-    assert!(timeouts[0].backoff <= 1 && timeouts[3].backoff <= 5, "{timeouts:#?}");
+    // missing. One that is missing and was sent is carried, as the probe before it may be.
+    let first = timeouts[0];
+    assert!(probes.len() <= 1 && first.backoff <= 1, "{events:#?}");
+    let carried = sent(&probes) + first.segments - 1;
+    assert!((1..=1 + u32::from(first.backoff)).contains(&carried), "{events:#?}");
+    for pair in timeouts.windows(2) {
+        let doublings = u32::from(pair[1].backoff) - u32::from(pair[0].backoff);
+        assert!((1..=2).contains(&doublings), "{timeouts:#?}");
+        assert!((1..=doublings).contains(&pair[1].segments), "{timeouts:#?}");
+    }
     for timeout in &timeouts {
         let doublings = timeout.backoff - timeouts[0].backoff;
         assert_eq!(timeout.rto_ns, timeouts[0].rto_ns << doublings, "{timeout:?}");
-        assert_eq!((timeout.state, timeout.segments, timeout.errno), (TcpState::Established, 1, 0));
+        assert_eq!((timeout.state, timeout.errno), (TcpState::Established, 0));
     }
     assert!((200_000_000..1_000_000_000).contains(&timeouts[0].rto_ns), "{:?}", timeouts[0]);
     // The timer's value is what passed between two time-outs.

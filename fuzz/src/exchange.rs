@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use exchange_api::{AUTO_KEY_PREFIX, OrderRequest, parse_key, validate};
+use exchange_api::{
+    AUTO_KEY_PREFIX, OrderRequest, ReplaceRequest, parse_key, validate, validate_replace,
+};
 use exchange_audit::ledger::Ledger;
 use exchange_matching::{
     Cancel, ClientOrderId, Command, Effects, EndReason, Engine, Limits, Lots, OrdStatus, OrderId,
     OrderKind, PRICE_TICKS_MAX, Place, QUANTITY_LOTS_MAX, Replace, Side, Symbol, Ticks,
     TimeInForce, Trade, UserId,
 };
+use exchange_services::trading_api::record::Record;
 
 /// An order that is taken is one that the book takes; one that is not is the client's mistake.
 pub(crate) fn order(bytes: &[u8]) {
@@ -17,6 +20,12 @@ pub(crate) fn order(bytes: &[u8]) {
         assert!(!key.as_str().starts_with(AUTO_KEY_PREFIX));
     }
     let body = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if let Ok(request) = serde_json::from_slice::<ReplaceRequest>(body) {
+        match validate_replace(OrderId(1), request) {
+            Ok(replace) => assert_eq!(replace.validate(), Ok(())),
+            Err(error) => assert!((400..500).contains(&error.code.http_status())),
+        }
+    }
     let Ok(request) = serde_json::from_slice::<OrderRequest>(body) else { return };
     let again = serde_json::to_vec(&request).unwrap();
     let again: OrderRequest = serde_json::from_slice(&again).unwrap();
@@ -73,6 +82,7 @@ pub(crate) fn orders() -> Vec<Vec<u8>> {
         &*maker,
         &format!("{limit}\nkey-1"),
         &format!("{market}\nkey-2"),
+        r#"{"price":2500,"quantity":7}"#,
     ])
 }
 
@@ -271,5 +281,24 @@ pub(crate) fn ledgers() -> Vec<Vec<u8>> {
     crate::seeds_of([
         "{\"key\":\"a\"}\n{\"key\":\"a\",\"order_id\":\"7\"}\n",
         "\n{\"order_id\":\"9223372036854775807\",\"key\":\"\\u00e4\"}\n{\"key\":\"\",\"order_id\":null}",
+    ])
+}
+
+/// What is read of the journal is something that could have been written to it.
+pub(crate) fn record(bytes: &[u8]) {
+    let Ok(record) = Record::decode(bytes) else { return };
+    assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+}
+
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    crate::seeds_of([
+        "\u{3}{\"genesis\":{\"journal_id\":\"a\"}}",
+        "\u{1}{\"place\":{\"id\":7,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"ETHUSD\",\"buy\":false,\
+         \"quantity\":5,\"limit\":12,\"at_us\":1700000000000000}}",
+        "\u{2}{\"place\":{\"id\":7,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"ETHUSD\",\"buy\":true,\
+         \"quantity\":5,\"limit\":12,\"in_force\":\"DAY\",\"post_only\":true,\"at_us\":1}}",
+        "\u{3}{\"cancel\":{\"id\":3,\"at_us\":9}}",
+        "\u{3}{\"replace\":{\"id\":3,\"price\":5,\"quantity\":6,\"at_us\":9}}",
+        "\u{3}{\"end_day\":{\"at_us\":9}}",
     ])
 }

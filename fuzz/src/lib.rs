@@ -72,6 +72,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "api-order", check: exchange::order, seeds: exchange::orders, mutations: 2000 },
     Target { name: "audit-ledger", check: exchange::ledger, seeds: exchange::ledgers, mutations: 4000 },
     Target { name: "host-cgroups", check: host::cgroups, seeds: host::mounts, mutations: 4000 },
+    Target { name: "journal-record", check: exchange::record, seeds: exchange::records, mutations: 4000 },
     Target { name: "journal-recover", check: journal::recover, seeds: journal::seeds, mutations: 1000 },
     Target { name: "lab-spec", check: lab::spec, seeds: lab::seeds, mutations: 60 },
     Target { name: "matching-commands", check: exchange::commands, seeds: exchange::sequences, mutations: 500 },

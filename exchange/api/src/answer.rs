@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// An order: the answer to `POST`, `GET` and `DELETE`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An order: the answer to `POST`, `GET`, `PATCH` and `DELETE`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderView {
     /// The exchange's name for it.
     pub order_id: String,
     /// The client's name for it, or one made up by the exchange.
     pub client_order_id: String,
-    /// `NEW`, `PARTIALLY_FILLED`, `FILLED` or `CANCELLED`: in the answer to `POST` as it was
-    /// when the order had just been carried out, else as it is now.
+    /// `NEW`, `PARTIALLY_FILLED`, `FILLED`, `CANCELLED` or `EXPIRED`: in the answer to `POST` as it
+    /// was when the order had just been carried out, else as it is now.
     pub status: String,
     /// The same as a sentence.
     pub message: String,
@@ -25,12 +25,12 @@ pub struct OrderView {
     /// `LIMIT` or `MARKET`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Lots ordered.
+    /// Lots ordered in all, as last replaced.
     pub quantity: u64,
-    /// Limit in ticks.
+    /// Limit in ticks, as last replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<u64>,
-    /// `GTC`, `IOC` or `FOK`.
+    /// `DAY`, `GTC`, `IOC` or `FOK`.
     pub time_in_force: String,
     /// Whether it was never to trade at its arrival.
     pub post_only: bool,
@@ -38,9 +38,12 @@ pub struct OrderView {
     pub filled_quantity: u64,
     /// Lots that can still trade.
     pub leaves_quantity: u64,
-    /// What the traded lots cost, in ticks times lots: by `filled_quantity` it is the average price, of which
-    /// nothing has been rounded away.
+    /// What the traded lots cost, in ticks times lots; exact.
     pub filled_value: u64,
+    /// The average price of what has traded (FIX AvgPx), in ticks: `filled_value` by `filled_quantity`, rounded
+    /// to the nearest double.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_price: Option<f64>,
     /// Why it ended before all of it traded, as `SELF_TRADE_PREVENTION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -49,7 +52,7 @@ pub struct OrderView {
 }
 
 /// The answer to `GET /api/orders`, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderList {
     /// At most as many as asked for.
     pub orders: Vec<OrderView>,

@@ -28,7 +28,7 @@ pub enum ErrorCode {
     PriceNotAllowed,
     /// The price is zero, negative or too large.
     InvalidPrice,
-    /// The time in force is none of GTC, IOC and FOK, or not for this type of order.
+    /// The time in force is none of DAY, GTC, IOC and FOK, or not for this type of order.
     InvalidTimeInForce,
     /// A post-only order that may not wait in the book.
     PostOnlyNotAllowed,
@@ -38,8 +38,12 @@ pub enum ErrorCode {
     IdempotencyConflict,
     /// No such order, or one so old that it is no longer held in memory.
     OrderNotFound,
-    /// Too late to cancel: nothing of the order is left.
+    /// Too late to cancel or to replace: nothing of the order is left.
     OrderAlreadyFilled,
+    /// Too late to replace: the order was cancelled, or its day ended.
+    OrderAlreadyCancelled,
+    /// As much as the order is to have in all has traded already, or more.
+    QuantityAlreadyTraded,
     /// The path does not exist.
     NotFound,
     /// The path exists, the method does not.
@@ -66,7 +70,10 @@ impl ErrorCode {
             Self::InvalidRequest | Self::KeyMismatch | Self::InvalidParameter => 400,
             Self::OrderNotFound | Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
-            Self::IdempotencyConflict | Self::OrderAlreadyFilled => 409,
+            Self::IdempotencyConflict
+            | Self::OrderAlreadyFilled
+            | Self::OrderAlreadyCancelled
+            | Self::QuantityAlreadyTraded => 409,
             Self::BodyTooLarge => 413,
             Self::InvalidUserId
             | Self::InvalidClientOrderId

@@ -14,7 +14,10 @@ pub use answer::{
     SymbolList,
 };
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
-pub use order::{AUTO_KEY_PREFIX, OrderRequest, ValidOrder, parse_key, validate};
+pub use order::{
+    AUTO_KEY_PREFIX, OrderRequest, ReplaceRequest, ValidOrder, parse_key, validate,
+    validate_replace,
+};
 pub use symbol::reference_price;
 
 /// The header that marks who sent an order; the value `simulator` is the only one with a meaning.

@@ -1,8 +1,8 @@
 //! Orders as they arrive and orders as they are taken.
 
 use exchange_matching::{
-    ClientOrderId, Lots, OrderKind, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Side, Symbol, Ticks,
-    TimeInForce, UserId,
+    ClientOrderId, Lots, OrderId, OrderKind, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Replace, Side,
+    Symbol, Ticks, TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +31,9 @@ pub struct OrderRequest {
     /// Ticks, for a limit order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
-    /// `GTC` (waits in the book until it is filled or cancelled), `IOC` (what does not trade at once is
-    /// cancelled) or `FOK` (all of it at once, or nothing). Nothing means `GTC` for a limit order and `IOC`
-    /// for a market order, which cannot wait.
+    /// `DAY` (waits in the book until the day ends), `GTC` (until it is filled or cancelled), `IOC` (what does
+    /// not trade at once is cancelled) or `FOK` (all of it at once, or nothing). Nothing means `GTC` for a limit
+    /// order and `IOC` for a market order, which cannot wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_in_force: Option<String>,
     /// Whether a limit order that would trade at once is cancelled instead.
@@ -42,6 +42,34 @@ pub struct OrderRequest {
     /// The client's own name for the order, by which a repetition is recognised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_order_id: Option<String>,
+}
+
+/// The body of `PATCH /api/orders/:id`: what a resting order is to have instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceRequest {
+    /// The new limit in ticks; nothing keeps the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<i64>,
+    /// Lots in all, with those that have traded already; nothing keeps what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantity: Option<i64>,
+}
+
+/// Checks what a resting order is to have instead.
+///
+/// # Errors
+/// The first thing that is wrong, with its own code.
+pub fn validate_replace(order_id: OrderId, request: ReplaceRequest) -> Result<Replace, ApiError> {
+    if request == ReplaceRequest::default() {
+        return Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "nothing to replace: send a price, a quantity, or both",
+        ));
+    }
+    let quantity = request.quantity.map(valid_quantity).transpose()?;
+    let price = request.price.map(valid_price).transpose()?;
+    Ok(Replace { order_id, price, quantity })
 }
 
 /// A client order id that a client may use: as [`ClientOrderId`] has it, and not one of ours.
@@ -95,12 +123,7 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
         "SELL" => Side::Sell,
         _ => return Err(ApiError::new(ErrorCode::InvalidSide, "side is BUY or SELL")),
     };
-    let quantity = in_range(request.quantity, QUANTITY_LOTS_MAX).ok_or_else(|| {
-        ApiError::new(
-            ErrorCode::InvalidQuantity,
-            format!("quantity is a whole number of lots from 1 to {QUANTITY_LOTS_MAX}"),
-        )
-    })?;
+    let quantity = valid_quantity(request.quantity)?;
     let kind = match (request.kind.as_str(), request.price) {
         ("MARKET", None) => OrderKind::Market,
         ("MARKET", Some(_)) => {
@@ -115,22 +138,14 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
                 "a LIMIT order needs a price in ticks",
             ));
         }
-        ("LIMIT", Some(price)) => {
-            let price_ticks = in_range(price, PRICE_TICKS_MAX).ok_or_else(|| {
-                ApiError::new(
-                    ErrorCode::InvalidPrice,
-                    format!("price is a whole number of ticks from 1 to {PRICE_TICKS_MAX}"),
-                )
-            })?;
-            OrderKind::Limit { price_ticks: Ticks(price_ticks) }
-        }
+        ("LIMIT", Some(price)) => OrderKind::Limit { price_ticks: valid_price(price)? },
         _ => return Err(ApiError::new(ErrorCode::InvalidType, "type is LIMIT or MARKET")),
     };
     let time_in_force = time_in_force(request.time_in_force.as_deref(), kind)?;
     if request.post_only && !time_in_force.may_rest() {
         return Err(ApiError::new(
             ErrorCode::PostOnlyNotAllowed,
-            "a post_only order is one that can wait in the book: a LIMIT order, GTC",
+            "a post_only order is one that can wait in the book: a LIMIT order, GTC or DAY",
         ));
     }
     let key = match (header_key, request.client_order_id.as_deref()) {
@@ -143,25 +158,41 @@ pub fn validate(request: &OrderRequest, header_key: Option<&str>) -> Result<Vali
         (Some(text), _) | (None, Some(text)) => Some(parse_key(text)?),
         (None, None) => None,
     };
-    let (quantity, post_only) = (Lots(quantity), request.post_only);
+    let post_only = request.post_only;
     Ok(ValidOrder { user, symbol, side, kind, quantity, time_in_force, post_only, key })
 }
 
 fn time_in_force(text: Option<&str>, kind: OrderKind) -> Result<TimeInForce, ApiError> {
     let found = text.map_or(Some(kind.default_time_in_force()), TimeInForce::named);
     let is_taken = |one: &TimeInForce| match one {
-        // Nothing ends a day yet, so an order good for one would never expire.
-        TimeInForce::Day => false,
-        TimeInForce::GoodTillCancel => kind.price().is_some(),
+        TimeInForce::Day | TimeInForce::GoodTillCancel => kind.price().is_some(),
         TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill => true,
     };
     found.filter(is_taken).ok_or_else(|| {
         ApiError::new(
             ErrorCode::InvalidTimeInForce,
             match kind {
-                OrderKind::Limit { .. } => "time_in_force is GTC, IOC or FOK",
+                OrderKind::Limit { .. } => "time_in_force is DAY, GTC, IOC or FOK",
                 OrderKind::Market => "time_in_force of a MARKET order is IOC or FOK",
             },
+        )
+    })
+}
+
+fn valid_quantity(quantity: i64) -> Result<Lots, ApiError> {
+    in_range(quantity, QUANTITY_LOTS_MAX).map(Lots).ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::InvalidQuantity,
+            format!("quantity is a whole number of lots from 1 to {QUANTITY_LOTS_MAX}"),
+        )
+    })
+}
+
+fn valid_price(price: i64) -> Result<Ticks, ApiError> {
+    in_range(price, PRICE_TICKS_MAX).map(Ticks).ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::InvalidPrice,
+            format!("price is a whole number of ticks from 1 to {PRICE_TICKS_MAX}"),
         )
     })
 }
@@ -214,10 +245,10 @@ mod tests {
             let text = Some(text.to_owned());
             move |o: &mut OrderRequest| o.time_in_force = text
         };
-        for text in ["GTC", "IOC", "FOK"] {
+        for text in ["DAY", "GTC", "IOC", "FOK"] {
             check(in_force(text), None, Ok(()));
         }
-        for text in ["DAY", "gtc", ""] {
+        for text in ["GTD", "gtc", ""] {
             check(in_force(text), None, Err(E::InvalidTimeInForce));
         }
         let market = |text: &str| {
@@ -229,6 +260,7 @@ mod tests {
         check(market("IOC"), None, Ok(()));
         check(market("FOK"), None, Ok(()));
         check(market("GTC"), None, Err(E::InvalidTimeInForce));
+        check(market("DAY"), None, Err(E::InvalidTimeInForce));
         check(|o| o.post_only = true, None, Ok(()));
         for text in ["IOC", "FOK"] {
             let post_only = |o: &mut OrderRequest| o.post_only = true;
@@ -259,6 +291,30 @@ mod tests {
         check(|_| (), Some(&"k".repeat(128)), Ok(()));
         check(|o| o.client_order_id = Some("a".into()), Some("b"), Err(E::KeyMismatch));
         check(|o| o.client_order_id = Some("a".into()), Some("a"), Ok(()));
+    }
+
+    #[test]
+    fn what_replaces_is_checked_like_what_is_placed() {
+        use ErrorCode as E;
+        let check = |price, quantity| {
+            let replace = validate_replace(OrderId(7), ReplaceRequest { price, quantity });
+            replace.map_err(|error| error.code)
+        };
+        let replace = |price: Option<u64>, quantity: Option<u64>| {
+            let (price, quantity) = (price.map(Ticks), quantity.map(Lots));
+            Ok(Replace { order_id: OrderId(7), price, quantity })
+        };
+        assert_eq!(check(None, None), Err(E::InvalidRequest));
+        assert_eq!(check(Some(5), None), replace(Some(5), None));
+        assert_eq!(check(None, Some(5)), replace(None, Some(5)));
+        assert_eq!(check(Some(5), Some(6)), replace(Some(5), Some(6)));
+        for bad in [0, -1, 1_000_000_001, i64::MIN] {
+            assert_eq!(check(Some(bad), Some(1)), Err(E::InvalidPrice));
+            assert_eq!(check(Some(1), Some(bad)), Err(E::InvalidQuantity));
+        }
+        for text in [r#"{"price":1.5}"#, r#"{"side":"BUY"}"#, r#"{"price":"1"}"#] {
+            assert!(serde_json::from_str::<ReplaceRequest>(text).is_err(), "{text}");
+        }
     }
 
     #[test]

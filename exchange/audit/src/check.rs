@@ -131,7 +131,7 @@ fn once_each(stored: &Tables) -> Finding {
 fn orders_consistent(stored: &Tables) -> Finding {
     let mut finding = Finding::new(Check::OrdersConsistent);
     for (id, order) in &stored.orders {
-        let OrderRow { quantity, filled, price, .. } = order;
+        let OrderRow { quantity, filled, value, price, .. } = order;
         let fits_status = match order.status.as_str() {
             "NEW" => *filled == 0,
             "PARTIALLY_FILLED" => *filled > 0 && filled < quantity,
@@ -139,20 +139,39 @@ fn orders_consistent(stored: &Tables) -> Finding {
             "CANCELLED" | "EXPIRED" => filled < quantity,
             _ => false,
         };
+        let may_rest = matches!(order.time_in_force.as_str(), "DAY" | "GTC");
+        let rests = matches!(order.status.as_str(), "NEW" | "PARTIALLY_FILLED");
         let fits_kind = match (order.kind.as_str(), price) {
             ("LIMIT", Some(price)) => *price > 0,
-            // It never rests.
-            ("MARKET", None) => matches!(order.status.as_str(), "FILLED" | "CANCELLED"),
+            ("MARKET", None) => !may_rest,
             _ => false,
         };
+        let fits_terms = match order.time_in_force.as_str() {
+            "DAY" => true,
+            "GTC" => order.status != "EXPIRED",
+            "IOC" | "FOK" => !rests && order.status != "EXPIRED" && !order.post_only,
+            _ => false,
+        };
+        let fits_end = match (order.status.as_str(), order.end_reason.as_deref()) {
+            ("EXPIRED", reason) => reason == Some("END_OF_DAY"),
+            ("CANCELLED", reason) => reason.is_some_and(|reason| reason != "END_OF_DAY"),
+            (_, reason) => reason.is_none(),
+        };
         let is_side = matches!(order.side.as_str(), "BUY" | "SELL");
-        let is_possible = *quantity > 0 && *filled >= 0 && filled <= quantity;
-        let is_right = fits_status && fits_kind && is_side && is_possible;
+        let is_possible = *quantity > 0
+            && (0..=*quantity).contains(filled)
+            && *value >= *filled
+            && (*filled > 0 || *value == 0);
+        let is_right = fits_status && fits_kind && fits_terms && fits_end && is_side && is_possible;
         finding.look((!is_right).then(|| {
-            let OrderRow { kind, side, status, .. } = order;
+            let OrderRow { kind, side, status, time_in_force, .. } = order;
             let price =
                 price.map_or_else(|| "no price".to_owned(), |price| format!("price {price}"));
-            format!("order {id}: {status}, {filled} filled of {quantity}, {side} {kind}, {price}")
+            let end = order.end_reason.as_deref().unwrap_or("no reason");
+            format!(
+                "order {id}: {status} ({end}), {filled} filled of {quantity} for {value}, \
+                 {side} {kind} {time_in_force}, {price}"
+            )
         }));
     }
     finding
@@ -160,19 +179,23 @@ fn orders_consistent(stored: &Tables) -> Finding {
 
 fn filled_is_traded(stored: &Tables) -> Finding {
     let mut finding = Finding::new(Check::FilledIsTraded);
-    let mut traded: HashMap<i64, i64> = HashMap::new();
+    let mut traded: HashMap<i64, (i64, i64)> = HashMap::new();
     for trade in stored.trades.values() {
         for order_id in [trade.maker_order_id, trade.taker_order_id] {
-            let sum = traded.entry(order_id).or_default();
-            *sum = sum.saturating_add(trade.quantity);
+            let (quantity, value) = traded.entry(order_id).or_default();
+            *quantity = quantity.saturating_add(trade.quantity);
+            *value = value.saturating_add(trade.quantity.saturating_mul(trade.price));
         }
     }
     for (id, order) in &stored.orders {
-        let traded = traded.remove(id).unwrap_or(0);
-        let filled = order.filled;
-        let is_right = traded == filled;
+        let (quantity, cost) = traded.remove(id).unwrap_or_default();
+        let OrderRow { filled, value, .. } = order;
+        let is_right = (quantity, cost) == (*filled, *value);
         finding.look((!is_right).then(|| {
-            format!("order {id} is filled by {filled}, and its trades add up to {traded}")
+            format!(
+                "order {id} is filled by {filled} for {value}, and its trades add up to \
+                 {quantity} for {cost}"
+            )
         }));
     }
     finding
@@ -197,7 +220,10 @@ fn two_sides(stored: &Tables) -> Finding {
 
 /// Why these two orders could not have traded so.
 fn cannot_be(trade: &TradeRow, maker: &OrderRow, taker: &OrderRow) -> Option<&'static str> {
+    // Of an order that was replaced after this trade, nobody but the journal knows its price at the time.
+    let known = |order: &OrderRow| order.replaced_seq.is_none_or(|seq| seq <= trade.journal_seq);
     let accepts = |order: &OrderRow| match (order.price, order.side.as_str()) {
+        _ if !known(order) => true,
         (None, _) => true,
         (Some(limit), "BUY") => trade.price <= limit,
         (Some(limit), _) => trade.price >= limit,
@@ -210,7 +236,7 @@ fn cannot_be(trade: &TradeRow, maker: &OrderRow, taker: &OrderRow) -> Option<&'s
         Some("its orders are not for what it traded")
     } else if maker.user_id == taker.user_id {
         Some("somebody traded with himself")
-    } else if maker.price != Some(trade.price) {
+    } else if known(maker) && maker.price != Some(trade.price) {
         Some("it is not at the price of the order that rested")
     } else if !accepts(taker) {
         Some("it is at a price that the later order did not accept")
@@ -221,15 +247,21 @@ fn cannot_be(trade: &TradeRow, maker: &OrderRow, taker: &OrderRow) -> Option<&'s
 
 fn conserved(stored: &Tables) -> Finding {
     let mut finding = Finding::new(Check::Conserved);
-    let mut sums: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    /// Lots, and what they cost; saturating would make two wrong sums alike.
+    type Sum = (i128, i128);
+    let mut sums: BTreeMap<&str, (Sum, Sum)> = BTreeMap::new();
     for order in stored.orders.values() {
         let (bought, sold) = sums.entry(&order.symbol).or_default();
-        let sum = if order.side == "BUY" { bought } else { sold };
-        *sum = sum.saturating_add(order.filled);
+        let (lots, value) = if order.side == "BUY" { bought } else { sold };
+        *lots += i128::from(order.filled);
+        *value += i128::from(order.value);
     }
     for (symbol, (bought, sold)) in sums {
         let differ = bought != sold;
-        finding.look(differ.then(|| format!("{symbol}: {bought} lots bought, {sold} sold")));
+        finding.look(differ.then(|| {
+            let ((bought, paid), (sold, received)) = (bought, sold);
+            format!("{symbol}: {bought} lots bought for {paid}, {sold} sold for {received}")
+        }));
     }
     finding
 }

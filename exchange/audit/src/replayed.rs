@@ -1,7 +1,9 @@
 //! What follows from the journal.
 
 use exchange_journal::{OpenError, Recovered, Storage, look};
-use exchange_matching::{Cancel, Command, Effects, Engine, Limits, OrderId, Place, RejectReason};
+use exchange_matching::{
+    Command, Effects, EndReason, Engine, Limits, OrderId, Place, RejectReason, Ticks,
+};
 use exchange_services::trading_api::record::{Record, RecordError};
 
 use crate::tables::{OrderRow, Tables, TradeRow};
@@ -93,21 +95,21 @@ impl Replay {
             return Ok(());
         }
         self.tables.cursor = seq;
-        let (command, placed, at_us) = match record {
-            Record::Genesis { journal_id } => {
-                self.tables.journal_id = journal_id;
-                return Ok(());
-            }
-            Record::Place { place, at_us } => (Command::Place(place.clone()), Some(place), at_us),
-            Record::Cancel { order_id, at_us } => {
-                (Command::Cancel(Cancel { order_id }), None, at_us)
-            }
-        };
-        let (seq, at_us) = (signed(seq), signed(at_us));
+        if let Record::Genesis { journal_id } = record {
+            self.tables.journal_id = journal_id;
+            return Ok(());
+        }
+        let (seq, at_us) = (signed(seq), signed(record.at_us()));
+        let Some(command) = record.into_command() else { return Ok(()) };
         match self.engine.apply(&command) {
-            Ok(effects) => self.tables.carry_out(effects, placed.as_ref(), seq, at_us),
-            // An order that is to be cancelled was finished by what was on its way to the disk before.
-            Err(RejectReason::AlreadyFinished { .. } | RejectReason::UnknownOrder { .. }) => {}
+            Ok(effects) => self.tables.carry_out(effects, &command, seq, at_us),
+            // An order that is to be cancelled or replaced was finished, or traded too far, by what was on its
+            // way to the disk before.
+            Err(
+                RejectReason::AlreadyFinished { .. }
+                | RejectReason::UnknownOrder { .. }
+                | RejectReason::QuantityTraded { .. },
+            ) => {}
             Err(refused) => return Err(out_of_order(refused.to_string())),
         }
         Ok(())
@@ -116,30 +118,25 @@ impl Replay {
 
 impl Tables {
     /// What a record did.
-    fn carry_out(&mut self, effects: &Effects, placed: Option<&Place>, seq: i64, at_us: i64) {
-        if let Some(place) = placed {
-            let row = OrderRow {
-                client_order_id: place.client_order_id.as_str().to_owned(),
-                user_id: place.user.as_str().to_owned(),
-                symbol: place.symbol.as_str().to_owned(),
-                side: place.side.as_str().to_owned(),
-                kind: place.kind.as_str().to_owned(),
-                quantity: signed(place.quantity.get()),
-                price: place.kind.price().map(|price| signed(price.get())),
-                status: String::new(),
-                filled: 0,
-                journal_seq: seq,
-                changed_seq: seq,
-                created_us: at_us,
-            };
-            self.orders.insert(id(place.order_id), row);
+    fn carry_out(&mut self, effects: &Effects, command: &Command, seq: i64, at_us: i64) {
+        if let Command::Place(place) = command {
+            self.orders.insert(id(place.order_id), OrderRow::placed(place, seq, at_us));
         }
         for order in &effects.orders {
             if let Some(row) = self.orders.get_mut(&id(order.order_id)) {
+                row.quantity = signed(order.quantity.get());
+                row.price = order.kind.price().map(Ticks::get).map(signed);
                 row.status = order.status.as_str().to_owned();
                 row.filled = signed(order.cum_qty.get());
+                row.value = signed(order.cum_value);
+                row.end_reason = order.end.map(EndReason::as_str).map(str::to_owned);
                 row.changed_seq = seq;
             }
+        }
+        if let Command::Replace(replace) = command
+            && let Some(row) = self.orders.get_mut(&id(replace.order_id))
+        {
+            row.replaced_seq = Some(seq);
         }
         for trade in &effects.trades {
             let row = TradeRow {
@@ -153,6 +150,31 @@ impl Tables {
                 executed_us: at_us,
             };
             self.trades.insert(signed(trade.trade_id.get()), row);
+        }
+    }
+}
+
+impl OrderRow {
+    /// As it is before it has met the book.
+    fn placed(place: &Place, seq: i64, at_us: i64) -> Self {
+        Self {
+            client_order_id: place.client_order_id.as_str().to_owned(),
+            user_id: place.user.as_str().to_owned(),
+            symbol: place.symbol.as_str().to_owned(),
+            side: place.side.as_str().to_owned(),
+            kind: place.kind.as_str().to_owned(),
+            time_in_force: place.time_in_force.as_str().to_owned(),
+            post_only: place.post_only,
+            quantity: 0,
+            price: None,
+            replaced_seq: None,
+            status: String::new(),
+            filled: 0,
+            value: 0,
+            end_reason: None,
+            journal_seq: seq,
+            changed_seq: seq,
+            created_us: at_us,
         }
     }
 }

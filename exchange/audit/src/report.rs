@@ -49,13 +49,13 @@ checks! {
     /// An order was taken twice.
     OnceEach = "once-each", "no client order id has two orders";
     /// A status or a figure that no order can have.
-    OrdersConsistent = "orders-consistent", "each order's status fits its quantities and its type";
+    OrdersConsistent = "orders-consistent", "each order's status fits its quantities and its terms";
     /// An order's trades are not all there.
-    FilledIsTraded = "filled-is-traded", "what is filled of each order is what its trades add up to";
+    FilledIsTraded = "filled-is-traded", "what is filled of each order, and its value, are what its trades add up to";
     /// A trade that could not have been.
     TwoSides = "two-sides", "each trade has a buyer and a seller who agreed to its price";
     /// Something came from nothing.
-    Conserved = "conserved", "of each symbol as much was bought as was sold";
+    Conserved = "conserved", "of each symbol as much was bought as was sold, for as much";
     /// A promise was broken.
     AcknowledgedKept = "acknowledged-kept", "every acknowledged order is there under its id";
     /// The clients know nothing of it.

@@ -86,9 +86,9 @@ async fn read_all(client: &mut Client) -> Result<Tables, tokio_postgres::Error> 
     let cursor = snapshot.query_one("SELECT journal_id, seq FROM relay_cursor", &[]).await?;
     let orders = snapshot
         .query(
-            "SELECT order_id, client_order_id, user_id, symbol, side, type, quantity, price, status,
-                    filled, journal_seq, changed_seq,
-                    round(extract(epoch FROM created_at) * 1000000)::bigint
+            "SELECT order_id, client_order_id, user_id, symbol, side, type, time_in_force, post_only,
+                    quantity, price, replaced_seq, status, filled, value, end_reason, journal_seq,
+                    changed_seq, round(extract(epoch FROM created_at) * 1000000)::bigint
              FROM orders",
             &[],
         )
@@ -117,13 +117,18 @@ fn order(row: &Row) -> Result<(i64, OrderRow), tokio_postgres::Error> {
         symbol: row.try_get(3)?,
         side: row.try_get(4)?,
         kind: row.try_get(5)?,
-        quantity: row.try_get(6)?,
-        price: row.try_get(7)?,
-        status: row.try_get(8)?,
-        filled: row.try_get(9)?,
-        journal_seq: row.try_get(10)?,
-        changed_seq: row.try_get(11)?,
-        created_us: row.try_get(12)?,
+        time_in_force: row.try_get(6)?,
+        post_only: row.try_get(7)?,
+        quantity: row.try_get(8)?,
+        price: row.try_get(9)?,
+        replaced_seq: row.try_get(10)?,
+        status: row.try_get(11)?,
+        filled: row.try_get(12)?,
+        value: row.try_get(13)?,
+        end_reason: row.try_get(14)?,
+        journal_seq: row.try_get(15)?,
+        changed_seq: row.try_get(16)?,
+        created_us: row.try_get(17)?,
     };
     Ok((row.try_get(0)?, order))
 }

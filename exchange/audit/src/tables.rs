@@ -15,14 +15,24 @@ pub struct OrderRow {
     pub side: String,
     /// `LIMIT` or `MARKET`.
     pub kind: String,
-    /// Lots ordered.
+    /// `DAY`, `GTC`, `IOC` or `FOK`.
+    pub time_in_force: String,
+    /// Whether it was never to trade at its arrival.
+    pub post_only: bool,
+    /// Lots ordered in all, as last replaced.
     pub quantity: i64,
-    /// Ticks, of a limit order.
+    /// Ticks, of a limit order, as last replaced.
     pub price: Option<i64>,
-    /// `NEW`, `PARTIALLY_FILLED`, `FILLED` or `CANCELLED`.
+    /// The record that last replaced it.
+    pub replaced_seq: Option<i64>,
+    /// `NEW`, `PARTIALLY_FILLED`, `FILLED`, `CANCELLED` or `EXPIRED`.
     pub status: String,
     /// Lots traded.
     pub filled: i64,
+    /// What they cost, in ticks times lots.
+    pub value: i64,
+    /// Why it ended before all of it traded.
+    pub end_reason: Option<String>,
     /// The record that placed it.
     pub journal_seq: i64,
     /// The record that last changed it.
@@ -81,7 +91,7 @@ macro_rules! fields {
     };
 }
 
-fields!(OrderRow: client_order_id, user_id, symbol, side, kind, quantity, price, status, filled,
-    journal_seq, changed_seq, created_us);
+fields!(OrderRow: client_order_id, user_id, symbol, side, kind, time_in_force, post_only, quantity, price,
+    replaced_seq, status, filled, value, end_reason, journal_seq, changed_seq, created_us);
 fields!(TradeRow: symbol, price, quantity, taker_side, maker_order_id, taker_order_id, journal_seq,
     executed_us);

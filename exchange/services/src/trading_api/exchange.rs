@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use exchange_api::{BookLevel, BookView, OrderView, ValidOrder};
+use exchange_api::{BookLevel, BookView, ValidOrder};
 use exchange_matching::{
-    Cancel, ClientOrderId, Command, DepthLevel, EndReason, Engine, Limits, Lots, OrdStatus, Order,
-    OrderId, Place, RejectReason, Symbol, Ticks, Trade,
+    ClientOrderId, Command, DepthLevel, Effects, Engine, Limits, Order, OrderId, Place,
+    RejectReason, Symbol, Ticks,
 };
 
 use super::record::Record;
@@ -18,54 +18,14 @@ use super::record::Record;
 pub struct HeldOrder {
     /// As it was placed.
     pub place: Place,
-    /// Where it stands.
-    pub state: Change,
-    /// Where it stood when it was first answered; a repetition is answered the same.
-    pub first: Change,
+    /// As it is now: it may have been replaced.
+    pub state: Order,
+    /// As it was when it was first answered; a repetition is answered the same.
+    pub first: Order,
     /// When it was taken, in microseconds since 1970.
     pub created_us: u64,
     /// Its key is forgotten; the order goes when it is finished.
     key_forgotten: bool,
-}
-
-/// Where one order stands after a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Which order.
-    pub order_id: OrderId,
-    /// Where it stands.
-    pub status: OrdStatus,
-    /// What has traded of it in all.
-    pub filled: Lots,
-    /// What that cost, in ticks times lots.
-    pub value: u64,
-    /// Why it ended before all of it traded.
-    pub end: Option<EndReason>,
-}
-
-/// What a record did.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// The order it placed or ended, then every resting order it touched.
-    pub changes: Vec<Change>,
-    /// The trades it made.
-    pub trades: Vec<Trade>,
-}
-
-impl Effects {
-    fn of(effects: &exchange_matching::Effects) -> Self {
-        let change = |order: &Order| Change {
-            order_id: order.order_id,
-            status: order.status,
-            filled: order.cum_qty,
-            value: order.cum_value,
-            end: order.end,
-        };
-        Self {
-            changes: effects.orders.iter().map(change).collect(),
-            trades: effects.trades.clone(),
-        }
-    }
 }
 
 /// A record that does not follow from those before it.
@@ -105,6 +65,8 @@ pub enum KeyUse<'a> {
 pub struct Exchange {
     engine: Engine,
     journal_id: Option<String>,
+    replaces: u64,
+    last_at_us: u64,
     orders: BTreeMap<OrderId, HeldOrder>,
     keys: HashMap<ClientOrderId, OrderId>,
     /// The orders whose keys are held, oldest first.
@@ -126,6 +88,8 @@ impl Exchange {
         Self {
             engine: Engine::new(limits),
             journal_id: None,
+            replaces: 0,
+            last_at_us: 0,
             orders: BTreeMap::new(),
             keys: HashMap::new(),
             keyed: VecDeque::new(),
@@ -140,17 +104,22 @@ impl Exchange {
     /// # Errors
     /// When the record cannot follow those before it; the journal is not to be trusted then.
     pub fn apply(&mut self, record: Record) -> Result<Effects, ApplyError> {
-        match record {
-            Record::Genesis { journal_id } => {
-                if self.journal_id.is_some() || self.engine.last_order_id() != OrderId(0) {
-                    return Err(ApplyError::Genesis);
-                }
+        let at_us = record.at_us();
+        self.last_at_us = self.last_at_us.max(at_us);
+        match (record, &self.journal_id) {
+            (Record::Genesis { journal_id }, None) if self.engine.last_order_id() == OrderId(0) => {
                 self.journal_id = Some(journal_id);
                 Ok(Effects::default())
             }
-            _ if self.journal_id.is_none() => Err(ApplyError::Genesis),
-            Record::Place { place, at_us } => self.place(place, at_us),
-            Record::Cancel { order_id, at_us } => Ok(self.cancel(order_id, at_us)),
+            (Record::Genesis { .. }, _) | (_, None) => Err(ApplyError::Genesis),
+            (Record::Place { place, .. }, Some(_)) => self.place(place, at_us),
+            (record, Some(_)) => {
+                self.replaces += u64::from(matches!(record, Record::Replace { .. }));
+                Ok(record
+                    .into_command()
+                    .map(|command| self.alter(&command, at_us))
+                    .unwrap_or_default())
+            }
         }
     }
 
@@ -162,10 +131,9 @@ impl Exchange {
         }
         let symbol = place.symbol;
         let command = Command::Place(place);
-        let effects = self.engine.apply(&command).map_err(ApplyError::Refused)?;
-        let effects = Effects::of(effects);
+        let effects = self.engine.apply(&command).map_err(ApplyError::Refused)?.clone();
         let Command::Place(place) = command else { return Ok(effects) };
-        if let Some(state) = effects.changes.first().copied() {
+        if let Some(state) = effects.orders.first().copied() {
             self.hold(HeldOrder {
                 place,
                 state,
@@ -174,25 +142,22 @@ impl Exchange {
                 key_forgotten: false,
             });
         }
-        for maker in effects.changes.iter().skip(1) {
+        for maker in effects.orders.iter().skip(1) {
             self.change(maker);
         }
         self.touch(symbol, at_us);
         Ok(effects)
     }
 
-    fn cancel(&mut self, order_id: OrderId, at_us: u64) -> Effects {
-        // An order in the same group may have traded it away: then the cancel came too late,
-        // and so it does in every replay.
-        let command = Command::Cancel(Cancel { order_id });
-        let Ok(effects) = self.engine.apply(&command) else { return Effects::default() };
-        let symbol = effects.orders.first().map(|order| order.symbol);
-        let effects = Effects::of(effects);
-        for change in &effects.changes {
-            self.change(change);
-        }
-        if let Some(symbol) = symbol {
-            self.touch(symbol, at_us);
+    /// A command about orders that are there already. One that is refused has no effects: what was on its
+    /// way to the disk before may have ended the order, or traded too much of it. Then the command came too
+    /// late, and so it does in every replay.
+    fn alter(&mut self, command: &Command, at_us: u64) -> Effects {
+        let Ok(effects) = self.engine.apply(command) else { return Effects::default() };
+        let effects = effects.clone();
+        for order in &effects.orders {
+            self.change(order);
+            self.touch(order.symbol, at_us);
         }
         effects
     }
@@ -218,11 +183,11 @@ impl Exchange {
         }
     }
 
-    fn change(&mut self, change: &Change) {
-        if let Some(order) = self.orders.get_mut(&change.order_id) {
-            order.state = *change;
-            if order.key_forgotten && !change.status.is_live() {
-                self.orders.remove(&change.order_id);
+    fn change(&mut self, changed: &Order) {
+        if let Some(order) = self.orders.get_mut(&changed.order_id) {
+            order.state = *changed;
+            if order.key_forgotten && !changed.status.is_live() {
+                self.orders.remove(&changed.order_id);
             }
         }
     }
@@ -237,6 +202,27 @@ impl Exchange {
     #[must_use]
     pub fn next_order_id(&self) -> OrderId {
         OrderId(self.engine.last_order_id().get() + 1)
+    }
+
+    /// Orders and replacements of orders in all the records so far: what waits for the database is counted
+    /// in them. There are never more cancellations than orders, so those need no count.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.engine.last_order_id().get() + self.replaces
+    }
+
+    /// When the latest of the records was taken, in microseconds since 1970; 0 before the first.
+    #[must_use]
+    pub fn last_at_us(&self) -> u64 {
+        self.last_at_us
+    }
+
+    /// Whether the order would be changed so now.
+    ///
+    /// # Errors
+    /// Why it would not be.
+    pub fn check(&self, command: &Command) -> Result<(), RejectReason> {
+        self.engine.check(command)
     }
 
     /// The journal's own name, once its first record has been applied.
@@ -321,88 +307,9 @@ fn level(level: DepthLevel) -> BookLevel {
     BookLevel { price: level.price.get(), quantity: level.quantity.get(), orders: level.orders }
 }
 
-impl HeldOrder {
-    /// As it is now.
-    #[must_use]
-    pub fn view(&self) -> OrderView {
-        self.view_at(&self.state)
-    }
-
-    /// As it was first answered.
-    #[must_use]
-    pub fn first_view(&self) -> OrderView {
-        self.view_at(&self.first)
-    }
-
-    fn view_at(&self, state: &Change) -> OrderView {
-        let place = &self.place;
-        let leaves =
-            if state.status.is_live() { place.quantity.get() - state.filled.get() } else { 0 };
-        OrderView {
-            order_id: place.order_id.to_string(),
-            client_order_id: place.client_order_id.to_string(),
-            status: state.status.as_str().to_owned(),
-            message: sentence(place, state),
-            user_id: place.user.to_string(),
-            symbol: place.symbol.to_string(),
-            side: place.side.as_str().to_owned(),
-            kind: place.kind.as_str().to_owned(),
-            quantity: place.quantity.get(),
-            price: place.kind.price().map(Ticks::get),
-            time_in_force: place.time_in_force.as_str().to_owned(),
-            post_only: place.post_only,
-            filled_quantity: state.filled.get(),
-            leaves_quantity: leaves,
-            filled_value: state.value,
-            reason: state.end.map(|reason| reason.as_str().to_owned()),
-            created_at_ms: self.created_us / 1000,
-        }
-    }
-}
-
-fn sentence(place: &Place, state: &Change) -> String {
-    let (quantity, filled) = (place.quantity, state.filled);
-    if let Some(reason) = state.end {
-        return ended(reason, filled, quantity);
-    }
-    match state.status {
-        OrdStatus::New => "accepted; waits in the book".to_owned(),
-        OrdStatus::PartiallyFilled => {
-            format!("accepted; {filled} of {quantity} lots traded, the rest waits in the book")
-        }
-        OrdStatus::Filled => format!("all {quantity} lots traded"),
-        OrdStatus::Cancelled => format!("cancelled; {filled} of {quantity} lots had traded"),
-        OrdStatus::Expired => format!("expired; {filled} of {quantity} lots had traded"),
-        OrdStatus::Rejected => "rejected".to_owned(),
-    }
-}
-
-fn ended(reason: EndReason, filled: Lots, quantity: Lots) -> String {
-    match reason {
-        EndReason::BookExhausted => {
-            format!("{filled} of {quantity} lots traded; the book had no more to offer")
-        }
-        EndReason::ImmediateOrCancel => {
-            format!("{filled} of {quantity} lots traded; the book had no more at this price")
-        }
-        EndReason::FillOrKill => {
-            format!("nothing traded; the book could not fill {quantity} lots at once")
-        }
-        EndReason::PostOnly => {
-            format!("cancelled instead of trading at once; {filled} of {quantity} lots had traded")
-        }
-        EndReason::SelfTradePrevention => format!(
-            "cancelled because another order of the same user would have traded with it; \
-             {filled} of {quantity} lots had traded"
-        ),
-        EndReason::Owner => format!("cancelled; {filled} of {quantity} lots had traded"),
-        EndReason::EndOfDay => format!("expired; {filled} of {quantity} lots had traded"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use exchange_matching::{OrderKind, Side, TimeInForce, UserId};
+    use exchange_matching::{Lots, OrderKind, Side, TimeInForce, UserId};
 
     use super::*;
 

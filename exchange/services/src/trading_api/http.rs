@@ -12,9 +12,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use exchange_api::{
     ApiError, CHANNEL_HEADER, ErrorCode, IDEMPOTENCY_HEADER, OrderList, OrderRequest, ReadyState,
-    validate,
+    ReplaceRequest, validate, validate_replace,
 };
 use exchange_matching::{OrderId, Symbol};
+use serde::de::DeserializeOwned;
 
 use super::exchange::{Exchange, HeldOrder};
 use super::metrics::Metrics;
@@ -51,7 +52,7 @@ pub fn routes(app: App) -> Router {
     let metrics = app.metrics.http.clone();
     let routes = Router::new()
         .route("/api/orders", get(list_orders).post(place_order))
-        .route("/api/orders/{id}", get(get_order).delete(cancel_order))
+        .route("/api/orders/{id}", get(get_order).patch(replace_order).delete(cancel_order))
         .route("/api/orderbook/{symbol}", get(get_book))
         .route("/live", get(live))
         .route("/health", get(health))
@@ -92,15 +93,7 @@ fn read_order(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<ReadOrder, ApiError> {
-    let body = body.map_err(|error| {
-        let code = match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
-            _ => ErrorCode::InvalidRequest,
-        };
-        ApiError::new(code, error.body_text())
-    })?;
-    let request: OrderRequest = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("the body: {error}")))?;
+    let request: OrderRequest = read_json(body)?;
     let key = match headers.get(IDEMPOTENCY_HEADER).map(|value| value.to_str()) {
         None => None,
         Some(Ok(key)) => Some(key),
@@ -114,6 +107,18 @@ fn read_order(
     };
     let order = validate(&request, key);
     Ok((request, order))
+}
+
+fn read_json<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    let body = body.map_err(|error| {
+        let code = match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::BodyTooLarge,
+            _ => ErrorCode::InvalidRequest,
+        };
+        ApiError::new(code, error.body_text())
+    })?;
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("the body: {error}")))
 }
 
 /// A label must be one of few words, whatever a client sends.
@@ -144,6 +149,22 @@ async fn get_order(State(app): State<App>, Path(id): Path<String>) -> Response {
 async fn cancel_order(State(app): State<App>, Path(id): Path<String>) -> Response {
     let answer = match parse_id(&id) {
         Ok(order_id) => app.sequencer.cancel(order_id).await,
+        Err(error) => Err(error),
+    };
+    answer.map_or_else(error_response, |view| Json(view).into_response())
+}
+
+async fn replace_order(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let replace = parse_id(&id).and_then(|order_id| {
+        let request: ReplaceRequest = read_json(body)?;
+        validate_replace(order_id, request)
+    });
+    let answer = match replace {
+        Ok(replace) => app.sequencer.replace(replace).await,
         Err(error) => Err(error),
     };
     answer.map_or_else(error_response, |view| Json(view).into_response())

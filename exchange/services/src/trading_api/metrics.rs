@@ -1,6 +1,6 @@
 //! What the trading API counts.
 
-use exchange_matching::Symbol;
+use exchange_matching::{EndReason, Symbol};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -22,6 +22,10 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Orders by what became of them; a repetition of an accepted order is not counted again.
     pub orders: IntCounterVec,
+    /// Orders that got another price or quantity.
+    pub orders_replaced: IntCounter,
+    /// Orders that ended before all of them traded.
+    pub orders_ended: IntCounterVec,
     /// Trades made.
     pub trades: IntCounterVec,
     /// Orders resting in the books.
@@ -56,6 +60,14 @@ impl Metrics {
             orders: IntCounterVec::new(
                 Opts::new("orders_total", "Orders answered, by what became of them."),
                 &["type", "side", "status", "channel"],
+            )?,
+            orders_replaced: IntCounter::new(
+                "orders_replaced_total",
+                "Resting orders that got another price or quantity.",
+            )?,
+            orders_ended: IntCounterVec::new(
+                Opts::new("orders_ended_total", "Orders that ended before all of them traded."),
+                &["reason"],
             )?,
             trades: IntCounterVec::new(Opts::new("trades_total", "Trades made."), &["symbol"])?,
             active_orders: IntGauge::new("active_orders", "Orders resting in the books.")?,
@@ -95,6 +107,8 @@ impl Metrics {
         };
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.orders.clone()))?;
+        registry.register(Box::new(metrics.orders_replaced.clone()))?;
+        registry.register(Box::new(metrics.orders_ended.clone()))?;
         registry.register(Box::new(metrics.trades.clone()))?;
         registry.register(Box::new(metrics.active_orders.clone()))?;
         registry.register(Box::new(metrics.order_book_depth.clone()))?;
@@ -108,6 +122,9 @@ impl Metrics {
         // A counter that appears only with its first event hides that event from a rate.
         for symbol in Symbol::ALL {
             metrics.trades.with_label_values(&[symbol.as_str()]).inc_by(0);
+        }
+        for reason in EndReason::ALL {
+            metrics.orders_ended.with_label_values(&[reason.as_str()]).inc_by(0);
         }
         for kind in ["LIMIT", "MARKET"] {
             for side in ["BUY", "SELL"] {

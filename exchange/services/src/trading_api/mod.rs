@@ -12,6 +12,7 @@
 //!   as long as its key is remembered: the newest million orders, unless told otherwise;
 //! - an order that is answered with 503 is in neither.
 
+pub mod day;
 pub mod exchange;
 pub mod http;
 pub mod metrics;
@@ -23,6 +24,7 @@ pub mod sequencer;
 mod server;
 mod settings;
 pub mod timed;
+mod view;
 
 pub use server::{Parts, run};
 pub use settings::{Args, main};

@@ -5,15 +5,16 @@
 //! bytes more or less cost the disk nothing beside a sync, and a person can read it.
 //!
 //! Version 2 adds the terms of an order. A record of version 1 has none and means the same
-//! without: it was written when every limit order waited and no market order could.
+//! without: it was written when every limit order waited and no market order could. Version 3
+//! adds replaced orders and ends of days, which earlier versions would not know to carry out.
 
 use exchange_matching::{
-    ClientOrderId, Lots, OrderId, OrderKind, PRICE_TICKS_MAX, Place, QUANTITY_LOTS_MAX, Side,
-    Symbol, TextError, Ticks, TimeInForce, UserId,
+    Cancel, ClientOrderId, Command, Lots, OrderId, OrderKind, PRICE_TICKS_MAX, Place,
+    QUANTITY_LOTS_MAX, Replace, Side, Symbol, TextError, Ticks, TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const VERSION_MIN: u8 = 1;
 
 /// One record of the journal.
@@ -38,6 +39,18 @@ pub enum Record {
         /// Which order.
         order_id: OrderId,
         /// When, in microseconds since 1970.
+        at_us: u64,
+    },
+    /// Another price or quantity for a resting order.
+    Replace {
+        /// Which order, and what is new.
+        replace: Replace,
+        /// When, in microseconds since 1970.
+        at_us: u64,
+    },
+    /// A day is over.
+    EndDay {
+        /// When that was journalled, in microseconds since 1970.
         at_us: u64,
     },
 }
@@ -100,9 +113,44 @@ enum Wire<'a> {
         id: u64,
         at_us: u64,
     },
+    Replace {
+        id: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        price: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantity: Option<u64>,
+        at_us: u64,
+    },
+    EndDay {
+        at_us: u64,
+    },
 }
 
 impl Record {
+    /// When it was taken, in microseconds since 1970; of the first record, 0.
+    #[must_use]
+    pub fn at_us(&self) -> u64 {
+        match self {
+            Self::Genesis { .. } => 0,
+            Self::Place { at_us, .. }
+            | Self::Cancel { at_us, .. }
+            | Self::Replace { at_us, .. }
+            | Self::EndDay { at_us } => *at_us,
+        }
+    }
+
+    /// What it asks of the matching engine; the first record asks nothing.
+    #[must_use]
+    pub fn into_command(self) -> Option<Command> {
+        Some(match self {
+            Self::Genesis { .. } => return None,
+            Self::Place { place, .. } => Command::Place(place),
+            Self::Cancel { order_id, .. } => Command::Cancel(Cancel { order_id }),
+            Self::Replace { replace, .. } => Command::Replace(replace),
+            Self::EndDay { .. } => Command::EndDay,
+        })
+    }
+
     /// The bytes for the journal.
     ///
     /// # Errors
@@ -124,6 +172,13 @@ impl Record {
                 at_us: *at_us,
             },
             Self::Cancel { order_id, at_us } => Wire::Cancel { id: order_id.get(), at_us: *at_us },
+            Self::Replace { replace, at_us } => Wire::Replace {
+                id: replace.order_id.get(),
+                price: replace.price.map(Ticks::get),
+                quantity: replace.quantity.map(Lots::get),
+                at_us: *at_us,
+            },
+            Self::EndDay { at_us } => Wire::EndDay { at_us: *at_us },
         };
         let mut bytes = Vec::with_capacity(192);
         bytes.push(VERSION);
@@ -143,6 +198,13 @@ impl Record {
         Ok(match serde_json::from_slice(json).map_err(RecordError::Json)? {
             Wire::Genesis { journal_id } => Self::Genesis { journal_id: journal_id.into_owned() },
             Wire::Cancel { id, at_us } => Self::Cancel { order_id: OrderId(id), at_us },
+            Wire::EndDay { at_us } => Self::EndDay { at_us },
+            Wire::Replace { id, price, quantity, at_us } => {
+                let (price, quantity) = (price.map(Ticks), quantity.map(Lots));
+                let replace = Replace { order_id: OrderId(id), price, quantity };
+                replace.validate().map_err(|_| RecordError::Order)?;
+                Self::Replace { replace, at_us }
+            }
             Wire::Place {
                 id,
                 key,
@@ -212,6 +274,11 @@ mod tests {
         Record::Place { place, at_us: 1_700_000_000_000_000 }
     }
 
+    fn replace(price: Option<u64>, quantity: Option<u64>) -> Record {
+        let (price, quantity) = (price.map(Ticks), quantity.map(Lots));
+        Record::Replace { replace: Replace { order_id: OrderId(3), price, quantity }, at_us: 9 }
+    }
+
     #[test]
     fn records_read_back_as_written() {
         for record in [
@@ -224,6 +291,10 @@ mod tests {
             with_terms(LIMIT, TimeInForce::Day, true),
             with_terms(LIMIT, TimeInForce::GoodTillCancel, true),
             Record::Cancel { order_id: OrderId(3), at_us: 9 },
+            replace(Some(12), None),
+            replace(None, Some(5)),
+            replace(Some(12), Some(5)),
+            Record::EndDay { at_us: 9 },
         ] {
             assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
         }
@@ -258,7 +329,9 @@ mod tests {
         for bytes in [
             &b""[..],
             b"\x02{}",
-            b"\x03{\"cancel\":{\"id\":3,\"at_us\":9}}",
+            b"\x04{\"cancel\":{\"id\":3,\"at_us\":9}}",
+            b"\x03{\"replace\":{\"id\":3,\"at_us\":9}}",
+            b"\x03{\"replace\":{\"id\":3,\"price\":0,\"at_us\":9}}",
             b"\x00{\"cancel\":{\"id\":3,\"at_us\":9}}",
             b"\x02{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"BTCUSD\",\"buy\":true,\"quantity\":1,\"in_force\":\"GTC\",\"at_us\":1}}",
             b"\x02{\"place\":{\"id\":1,\"key\":\"k\",\"user\":\"u\",\"symbol\":\"BTCUSD\",\"buy\":true,\"quantity\":1,\"in_force\":\"GTD\",\"at_us\":1}}",

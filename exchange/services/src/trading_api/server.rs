@@ -4,12 +4,14 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use exchange_journal::{Journal, Options, Storage};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
+use super::day::DayEnd;
 use super::exchange::Exchange;
 use super::http::{self, App};
 use super::metrics::Metrics;
@@ -20,6 +22,9 @@ use super::relay::{Hint, Relay, RelayState, Store};
 use super::sequencer::{Bounds, Sequencer, SequencerHandle};
 use super::timed::{SyncWatch, TimedStorage};
 use crate::common::serve;
+
+/// How late a day may end where no request comes.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(1);
 
 /// What a service is made of besides its listener.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Parts<S> {
     pub bounds: Bounds,
     /// Orders whose keys are remembered.
     pub keys_max: usize,
+    /// When days end.
+    pub day_end: DayEnd,
 }
 
 /// Runs the service until `shutdown` resolves or the journal fails.
@@ -48,7 +55,7 @@ pub async fn run<S: Store>(
     parts: Parts<S>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let Parts { storage, hint, store, redis, bounds, keys_max } = parts;
+    let Parts { storage, hint, store, redis, bounds, keys_max, day_end } = parts;
     anyhow::ensure!(
         keys_max as u64 > bounds.backlog_orders_max,
         "as many keys must be remembered as orders may wait for the database: a key may be \
@@ -64,10 +71,10 @@ pub async fn run<S: Store>(
             .context("replaying the journal broke off")??;
     let journal = Arc::new(journal);
     let journal_id = exchange.journal_id().unwrap_or_default().to_owned();
-    let placed = exchange.next_order_id().get() - 1;
+    let taken = exchange.taken();
     let hint = Hint::new(hint);
-    let relay_state = Arc::new(RelayState::new(placed, hint.read(&journal_id)));
-    tracing::info!(orders = placed, live = exchange.live_orders(), %journal_id, "journal replayed");
+    let relay_state = Arc::new(RelayState::new(taken, hint.read(&journal_id)));
+    tracing::info!(taken, live = exchange.live_orders(), %journal_id, "journal replayed");
 
     let exchange = Arc::new(RwLock::new(exchange));
     let redis_state = Arc::new(RedisState::default());
@@ -92,10 +99,12 @@ pub async fn run<S: Store>(
         Arc::clone(&exchange),
         Arc::clone(&relay_state),
         bounds,
+        day_end,
         durable,
         metrics.clone(),
     );
     let stop = StopOnDrop(handle.clone());
+    let clock = tell_time(handle.clone());
     let (told, mut sequencer_ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("sequencer".to_owned())
@@ -116,9 +125,10 @@ pub async fn run<S: Store>(
         },
         metrics,
     };
-    // Both end when this set is dropped, in whatever way this function ends.
+    // They end when this set is dropped, in whatever way this function ends.
     let mut background = tokio::task::JoinSet::new();
     background.spawn(relay.run());
+    background.spawn(clock);
     background.spawn(async move {
         if let Err(error) = projection.run().await {
             tracing::error!("projection to Redis ended: {error}");
@@ -137,6 +147,15 @@ pub async fn run<S: Store>(
             ended?;
             anyhow::bail!("the sequencer ended by itself")
         }
+    }
+}
+
+/// Days end also where nobody asks for anything.
+async fn tell_time(sequencer: SequencerHandle) {
+    let mut every = tokio::time::interval(LOOK_AT_THE_CLOCK);
+    loop {
+        every.tick().await;
+        sequencer.tick();
     }
 }
 

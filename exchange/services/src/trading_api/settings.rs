@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use exchange_journal::FsStorage;
 
+use super::day::DayEnd;
 use super::relay::PostgresStore;
 use super::sequencer::Bounds;
 use super::server::{Parts, run};
@@ -41,6 +42,9 @@ pub struct Args {
     /// Orders whose client order ids are remembered, the newest; more than may wait for PostgreSQL.
     #[arg(long, env = "TRADING_API_KEYS_MAX", default_value_t = 1_000_000)]
     pub keys_max: usize,
+    /// Time of the day, in UTC, at which DAY orders expire.
+    #[arg(long, env = "TRADING_API_DAY_ENDS_AT", default_value_t = DayEnd::default())]
+    pub day_ends_at: DayEnd,
 }
 
 /// Runs the service as its arguments say, until SIGTERM.
@@ -65,6 +69,7 @@ pub async fn main(args: Args) -> anyhow::Result<()> {
             live_orders_max: args.live_orders_max,
         },
         keys_max: args.keys_max,
+        day_end: args.day_ends_at,
     };
     let shutdown = terminated().context("could not watch for signals")?;
     let bound = bind(args.listen).await?;

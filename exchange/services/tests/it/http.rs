@@ -35,7 +35,7 @@ async fn every_bad_order_has_its_code() {
         (with("stop_price", json!(1)), 400, "INVALID_REQUEST"),
         (with("post_only", json!("yes")), 400, "INVALID_REQUEST"),
         (with("time_in_force", json!("GTD")), 422, "INVALID_TIME_IN_FORCE"),
-        (with("time_in_force", json!("DAY")), 422, "INVALID_TIME_IN_FORCE"),
+        (with("time_in_force", json!("day")), 422, "INVALID_TIME_IN_FORCE"),
         (post_only_ioc, 422, "POST_ONLY_NOT_ALLOWED"),
         (with("quantity", json!(0)), 422, "INVALID_QUANTITY"),
         (with("quantity", json!(-3)), 422, "INVALID_QUANTITY"),

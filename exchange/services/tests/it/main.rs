@@ -10,6 +10,7 @@ mod support;
 
 mod backlog;
 mod crash;
+mod day;
 mod http;
 mod idempotency;
 mod metrics;
@@ -18,5 +19,6 @@ mod planted;
 mod projection;
 mod readiness;
 mod relay;
+mod replace;
 mod sequencer;
 mod simulators;

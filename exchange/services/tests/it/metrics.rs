@@ -51,6 +51,8 @@ async fn the_format_is_the_classic_one() {
         ("http_request_duration_seconds", "histogram"),
         ("orders_total", "counter"),
         ("trades_total", "counter"),
+        ("orders_replaced_total", "counter"),
+        ("orders_ended_total", "counter"),
         ("active_orders", "gauge"),
         ("order_book_depth", "gauge"),
         ("relay_backlog_orders", "gauge"),

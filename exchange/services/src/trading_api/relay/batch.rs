@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use exchange_journal::{Journal, ReadError, Reader};
-use exchange_matching::{OrderId, Trade};
+use exchange_matching::{Order, OrderId, Trade};
 
-use crate::trading_api::exchange::{ApplyError, Change, Exchange};
+use crate::trading_api::exchange::{ApplyError, Exchange};
 use crate::trading_api::record::{Record, RecordError};
 
 /// The records of one batch: one transaction, one round trip.
@@ -17,14 +17,30 @@ pub const BATCH_RECORDS_MAX: usize = 256;
 pub struct OrderRow {
     /// The command that placed it.
     pub place: exchange_matching::Place,
-    /// Where it stands at the end of the batch.
-    pub state: Change,
     /// The record that placed it.
     pub journal_seq: u64,
-    /// The record that last changed it.
-    pub changed_seq: u64,
     /// When it was taken.
     pub created_us: u64,
+    /// As it is at the end of the batch.
+    pub now: Changed,
+}
+
+/// What of an order's row can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// As it is.
+    pub order: Order,
+    /// The record that last changed it.
+    pub changed_seq: u64,
+    /// The record of the batch that last replaced it, if one did.
+    pub replaced_seq: Option<u64>,
+}
+
+impl Changed {
+    /// As it is after a later record.
+    fn then(self, later: Self) -> Self {
+        Self { replaced_seq: later.replaced_seq.or(self.replaced_seq), ..later }
+    }
 }
 
 /// A row of `trades`.
@@ -45,12 +61,12 @@ pub struct Batch {
     pub from_seq: u64,
     /// The cursor after.
     pub to_seq: u64,
-    /// The highest order id up to there.
-    pub last_order_id: u64,
+    /// Orders and replacements up to there, see [`Exchange::taken`].
+    pub taken: u64,
     /// Orders placed by the batch.
     pub orders: Vec<OrderRow>,
-    /// Orders placed before it and changed by it, with the record that changed them last.
-    pub changes: BTreeMap<OrderId, (Change, u64)>,
+    /// Orders placed before it and changed by it.
+    pub changes: BTreeMap<OrderId, Changed>,
     /// Trades made by it.
     pub trades: Vec<TradeRow>,
 }
@@ -114,9 +130,9 @@ impl Deriver {
         self.position_seq
     }
 
-    /// The highest order id up to there.
-    pub fn last_order_id(&self) -> u64 {
-        self.exchange.next_order_id().get() - 1
+    /// Orders and replacements up to there.
+    pub fn taken(&self) -> u64 {
+        self.exchange.taken()
     }
 
     /// Goes to just after `cursor`; back means from the beginning.
@@ -149,33 +165,34 @@ impl Deriver {
             let Some((seq, payload)) = self.read()? else { break };
             let record =
                 Record::decode(&payload).map_err(|source| DeriveError::Record { seq, source })?;
-            let (placed, at_us) = match &record {
-                Record::Genesis { .. } => (None, 0),
-                Record::Place { place, at_us } => (Some(place.clone()), *at_us),
-                Record::Cancel { at_us, .. } => (None, *at_us),
+            let at_us = record.at_us();
+            let (placed, replaced) = match &record {
+                Record::Place { place, .. } => (Some(place.clone()), None),
+                Record::Replace { replace, .. } => (None, Some(replace.order_id)),
+                _ => (None, None),
             };
             let effects =
                 self.exchange.apply(record).map_err(|source| DeriveError::Apply { seq, source })?;
-            let mut changes = effects.changes.into_iter();
+            let mut changes = effects.orders.into_iter().map(|order| Changed {
+                order,
+                changed_seq: seq,
+                replaced_seq: (replaced == Some(order.order_id)).then_some(seq),
+            });
             if let Some(place) = placed
-                && let Some(state) = changes.next()
+                && let Some(now) = changes.next()
             {
-                in_batch.insert(state.order_id, batch.orders.len());
-                batch.orders.push(OrderRow {
-                    place,
-                    state,
-                    journal_seq: seq,
-                    changed_seq: seq,
-                    created_us: at_us,
-                });
+                in_batch.insert(place.order_id, batch.orders.len());
+                batch.orders.push(OrderRow { place, journal_seq: seq, created_us: at_us, now });
             }
             for change in changes {
-                if let Some(row) = in_batch.get(&change.order_id) {
-                    let row = &mut batch.orders[*row];
-                    row.state = change;
-                    row.changed_seq = seq;
+                let order_id = change.order.order_id;
+                if let Some(row) = in_batch.get(&order_id) {
+                    let now = &mut batch.orders[*row].now;
+                    *now = now.then(change);
                 } else {
-                    batch.changes.insert(change.order_id, (change, seq));
+                    let before = batch.changes.get(&order_id);
+                    let now = before.map_or(change, |before| before.then(change));
+                    batch.changes.insert(order_id, now);
                 }
             }
             batch.trades.extend(effects.trades.into_iter().map(|trade| TradeRow {
@@ -186,7 +203,7 @@ impl Deriver {
             self.position_seq = seq;
         }
         batch.to_seq = self.position_seq;
-        batch.last_order_id = self.last_order_id();
+        batch.taken = self.taken();
         Ok(batch)
     }
 
@@ -204,22 +221,46 @@ impl Deriver {
 mod tests {
     use exchange_journal::Options;
     use exchange_journal::sim::SimStorage;
-    use exchange_matching::{ClientOrderId, Lots, OrderKind, Place, Side, Symbol, Ticks, UserId};
+    use exchange_matching::{
+        ClientOrderId, Lots, OrderKind, Place, Replace, Side, Symbol, Ticks, TimeInForce, UserId,
+    };
     use proptest::prelude::*;
 
     use super::*;
 
     #[derive(Clone, Debug)]
     enum Step {
-        Place { user: u8, buy: bool, limit: Option<u64>, quantity: u64 },
+        Place { user: u8, buy: bool, limit: Option<u64>, quantity: u64, day: bool },
         Cancel { order_id: u64 },
+        Replace { order_id: u64, price: Option<u64>, quantity: Option<u64> },
+        EndDay,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let place = (0..4_u8, any::<bool>(), prop::option::weighted(0.8, 95..105_u64), 1..9_u64)
-            .prop_map(|(user, buy, limit, quantity)| Step::Place { user, buy, limit, quantity });
+        let place = (
+            0..4_u8,
+            any::<bool>(),
+            prop::option::weighted(0.8, 95..105_u64),
+            1..9_u64,
+            any::<bool>(),
+        )
+            .prop_map(|(user, buy, limit, quantity, day)| Step::Place {
+                user,
+                buy,
+                limit,
+                quantity,
+                day,
+            });
+        let replace =
+            (1..40_u64, prop::option::of(95..105_u64), prop::option::of(1..9_u64), 95..105_u64)
+                .prop_map(|(order_id, price, quantity, other)| Step::Replace {
+                    order_id,
+                    price: price.or(quantity.is_none().then_some(other)),
+                    quantity,
+                });
         let cancel = (1..40_u64).prop_map(|order_id| Step::Cancel { order_id });
-        prop::collection::vec(prop_oneof![4 => place, 1 => cancel], 1..60)
+        let step = prop_oneof![16 => place, 4 => cancel, 4 => replace, 1 => Just(Step::EndDay)];
+        prop::collection::vec(step, 1..60)
     }
 
     fn records(steps: &[Step]) -> Vec<Record> {
@@ -227,7 +268,7 @@ mod tests {
         let mut next_id = 1;
         for (at_us, step) in (1..).zip(steps) {
             records.push(match *step {
-                Step::Place { user, buy, limit, quantity } => {
+                Step::Place { user, buy, limit, quantity, day } => {
                     let order_id = OrderId(next_id);
                     next_id += 1;
                     let kind = limit.map_or(OrderKind::Market, |price| OrderKind::Limit {
@@ -241,13 +282,22 @@ mod tests {
                         side: if buy { Side::Buy } else { Side::Sell },
                         kind,
                         quantity: Lots(quantity),
-                        time_in_force: kind.default_time_in_force(),
+                        time_in_force: match kind {
+                            OrderKind::Limit { .. } if day => TimeInForce::Day,
+                            kind => kind.default_time_in_force(),
+                        },
                         post_only: false,
                     };
                     Record::Place { place, at_us }
                 }
                 // Also of orders that are not there, or not any more.
                 Step::Cancel { order_id } => Record::Cancel { order_id: OrderId(order_id), at_us },
+                Step::Replace { order_id, price, quantity } => {
+                    let (price, quantity) = (price.map(Ticks), quantity.map(Lots));
+                    let replace = Replace { order_id: OrderId(order_id), price, quantity };
+                    Record::Replace { replace, at_us }
+                }
+                Step::EndDay => Record::EndDay { at_us },
             });
         }
         records
@@ -256,7 +306,7 @@ mod tests {
     /// The tables, as plain as can be.
     #[derive(Debug, Default, PartialEq)]
     struct Tables {
-        orders: BTreeMap<OrderId, (Change, u64)>,
+        orders: BTreeMap<OrderId, Changed>,
         trades: Vec<(Trade, u64)>,
     }
 
@@ -264,10 +314,11 @@ mod tests {
         fn write(&mut self, batch: &Batch) {
             for row in &batch.orders {
                 let id = row.place.order_id;
-                assert!(self.orders.insert(id, (row.state, row.changed_seq)).is_none());
+                assert!(self.orders.insert(id, row.now).is_none());
             }
             for (id, change) in &batch.changes {
-                assert!(self.orders.insert(*id, *change).is_some(), "changed before it was there");
+                let before = self.orders.get_mut(id).expect("changed before it was there");
+                *before = before.then(*change);
             }
             self.trades.extend(batch.trades.iter().map(|row| (row.trade, row.journal_seq)));
         }
@@ -311,9 +362,9 @@ mod tests {
             prop_assert_eq!(deriver.position_seq(), last);
             prop_assert!(deriver.seek(last + 1).is_err());
             prop_assert_eq!(tables.orders.len(), exchange.held_orders());
-            for (id, (change, _)) in &tables.orders {
+            for (id, changed) in &tables.orders {
                 let held = exchange.order(*id).unwrap();
-                prop_assert_eq!(*change, held.state);
+                prop_assert_eq!(changed.order, held.state);
             }
         }
     }

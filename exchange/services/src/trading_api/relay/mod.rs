@@ -7,13 +7,14 @@
 //! cursor stands.
 
 mod batch;
+mod columns;
 mod hint;
 mod postgres;
 mod state;
 mod store;
 mod task;
 
-pub use batch::{BATCH_RECORDS_MAX, Batch, DeriveError, Deriver, OrderRow, TradeRow};
+pub use batch::{BATCH_RECORDS_MAX, Batch, Changed, DeriveError, Deriver, OrderRow, TradeRow};
 pub use hint::Hint;
 pub use postgres::{PostgresSession, PostgresStore};
 pub use state::RelayState;

@@ -8,6 +8,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
 use super::batch::Batch;
+use super::columns::{Columns, signed};
 use super::store::{Session, Store, StoreError};
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -118,37 +119,8 @@ impl Session for PostgresSession {
     async fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let columns = Columns::of(batch);
         let (from, to) = (signed(batch.from_seq), signed(batch.to_seq));
-        let parameters: [&(dyn ToSql + Sync); 29] = [
-            &self.journal_id,
-            &from,
-            &to,
-            &columns.order_id,
-            &columns.client_order_id,
-            &columns.user_id,
-            &columns.symbol,
-            &columns.side,
-            &columns.kind,
-            &columns.quantity,
-            &columns.price,
-            &columns.status,
-            &columns.filled,
-            &columns.journal_seq,
-            &columns.changed_seq,
-            &columns.created_us,
-            &columns.change_order_id,
-            &columns.change_status,
-            &columns.change_filled,
-            &columns.change_seq,
-            &columns.trade_id,
-            &columns.trade_symbol,
-            &columns.trade_price,
-            &columns.trade_quantity,
-            &columns.trade_taker_side,
-            &columns.trade_maker,
-            &columns.trade_taker,
-            &columns.trade_seq,
-            &columns.trade_us,
-        ];
+        let cursor: [&(dyn ToSql + Sync); 3] = [&self.journal_id, &from, &to];
+        let parameters: Vec<_> = cursor.into_iter().chain(columns.parameters()).collect();
         let row = query("writing a batch", self.client.query_one(&self.write, &parameters)).await?;
         if row.get::<_, i64>(0) != 1 {
             return Err(StoreError::CursorMoved { expected_seq: batch.from_seq });
@@ -193,83 +165,6 @@ async fn bounded<T>(
         Ok(Err(source)) => Err(StoreError::Failed { what, source: source.into() }),
         Err(_) => Err(StoreError::TimedOut { what, after }),
     }
-}
-
-/// The batch by column, as `unnest` takes it.
-#[derive(Default)]
-struct Columns<'a> {
-    order_id: Vec<i64>,
-    client_order_id: Vec<&'a str>,
-    user_id: Vec<&'a str>,
-    symbol: Vec<&'a str>,
-    side: Vec<&'a str>,
-    kind: Vec<&'a str>,
-    quantity: Vec<i64>,
-    price: Vec<Option<i64>>,
-    status: Vec<&'a str>,
-    filled: Vec<i64>,
-    journal_seq: Vec<i64>,
-    changed_seq: Vec<i64>,
-    created_us: Vec<i64>,
-    change_order_id: Vec<i64>,
-    change_status: Vec<&'a str>,
-    change_filled: Vec<i64>,
-    change_seq: Vec<i64>,
-    trade_id: Vec<i64>,
-    trade_symbol: Vec<&'a str>,
-    trade_price: Vec<i64>,
-    trade_quantity: Vec<i64>,
-    trade_taker_side: Vec<&'a str>,
-    trade_maker: Vec<i64>,
-    trade_taker: Vec<i64>,
-    trade_seq: Vec<i64>,
-    trade_us: Vec<i64>,
-}
-
-impl<'a> Columns<'a> {
-    fn of(batch: &'a Batch) -> Self {
-        let mut columns = Self::default();
-        for row in &batch.orders {
-            let place = &row.place;
-            columns.order_id.push(signed(place.order_id.get()));
-            columns.client_order_id.push(place.client_order_id.as_str());
-            columns.user_id.push(place.user.as_str());
-            columns.symbol.push(place.symbol.as_str());
-            columns.side.push(place.side.as_str());
-            columns.kind.push(place.kind.as_str());
-            columns.quantity.push(signed(place.quantity.get()));
-            columns.price.push(place.kind.price().map(|price| signed(price.get())));
-            columns.status.push(row.state.status.as_str());
-            columns.filled.push(signed(row.state.filled.get()));
-            columns.journal_seq.push(signed(row.journal_seq));
-            columns.changed_seq.push(signed(row.changed_seq));
-            columns.created_us.push(signed(row.created_us));
-        }
-        for (change, seq) in batch.changes.values() {
-            columns.change_order_id.push(signed(change.order_id.get()));
-            columns.change_status.push(change.status.as_str());
-            columns.change_filled.push(signed(change.filled.get()));
-            columns.change_seq.push(signed(*seq));
-        }
-        for row in &batch.trades {
-            let trade = &row.trade;
-            columns.trade_id.push(signed(trade.trade_id.get()));
-            columns.trade_symbol.push(trade.symbol.as_str());
-            columns.trade_price.push(signed(trade.price.get()));
-            columns.trade_quantity.push(signed(trade.quantity.get()));
-            columns.trade_taker_side.push(trade.taker_side.as_str());
-            columns.trade_maker.push(signed(trade.maker_order_id.get()));
-            columns.trade_taker.push(signed(trade.taker_order_id.get()));
-            columns.trade_seq.push(signed(row.journal_seq));
-            columns.trade_us.push(signed(row.executed_us));
-        }
-        columns
-    }
-}
-
-/// A column is signed; every number that gets here is far below its end.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn unsigned(number: i64) -> u64 {

@@ -7,10 +7,18 @@ CREATE TABLE IF NOT EXISTS orders (
     symbol          text NOT NULL,
     side            text NOT NULL,
     type            text NOT NULL,
+    time_in_force   text NOT NULL,
+    post_only       boolean NOT NULL,
+    -- Quantity and price as last replaced, and the record that did, if one did.
     quantity        bigint NOT NULL,
     price           bigint,
+    replaced_seq    bigint,
     status          text NOT NULL,
     filled          bigint NOT NULL,
+    -- What the filled lots cost, in ticks times lots.
+    value           bigint NOT NULL,
+    -- Why it ended before all of it traded.
+    end_reason      text,
     journal_seq     bigint NOT NULL,
     changed_seq     bigint NOT NULL,
     created_at      timestamptz NOT NULL

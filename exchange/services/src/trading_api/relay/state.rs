@@ -26,7 +26,8 @@ struct Inner {
 }
 
 impl RelayState {
-    /// Not connected yet; `relayed_orders` are known to be in the database from before.
+    /// Not connected yet; `relayed_orders` are known to be in the database from before. A replacement of an
+    /// order counts as one here and below, for it is as much work.
     #[must_use]
     pub fn new(placed_orders: u64, relayed_orders: u64) -> Self {
         Self {

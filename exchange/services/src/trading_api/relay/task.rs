@@ -104,7 +104,7 @@ impl<S: Store> Relay<S> {
             let relayed_orders = self
                 .derive(move |deriver| {
                     deriver.seek(cursor)?;
-                    Ok(deriver.last_order_id())
+                    Ok(deriver.taken())
                 })
                 .await?;
             self.relayed(relayed_orders);
@@ -133,7 +133,7 @@ impl<S: Store> Relay<S> {
             self.state.succeeded();
             backoff.succeeded();
             self.metrics.relay_batches.inc();
-            self.relayed(batch.last_order_id);
+            self.relayed(batch.taken);
         }
     }
 

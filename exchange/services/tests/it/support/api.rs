@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use exchange_journal::Storage;
+use exchange_services::common::unix_us;
 use exchange_services::common::{Client, Reply};
+use exchange_services::trading_api::day::DayEnd;
 use exchange_services::trading_api::relay::{PostgresStore, Store};
 use exchange_services::trading_api::sequencer::Bounds;
 use exchange_services::trading_api::{Parts, run};
@@ -39,7 +41,15 @@ pub(crate) fn parts<S: Store>(storage: impl Storage + 'static, store: S, redis: 
         redis: redis::Client::open(redis).unwrap(),
         bounds: Bounds { backlog_orders_max: 100_000, live_orders_max: 1_000_000 },
         keys_max: 1_000_000,
+        // Not while the test runs, whenever that is.
+        day_end: day_end_at(unix_us() / 1_000_000 + 43_200),
     }
+}
+
+/// Days that end at the time of the day that this second since 1970 is at.
+pub(crate) fn day_end_at(second: u64) -> DayEnd {
+    let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+    format!("{hour:02}:{minute:02}:{second:02}").parse().unwrap()
 }
 
 /// What tests ask of a service, wherever it runs.
@@ -76,6 +86,15 @@ impl Caller {
     pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
         let reply = self.call(Method::DELETE, path, &[], Vec::new()).await.unwrap();
         (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    pub(crate) async fn patch(&self, path: &str, change: &Value) -> (u16, Value) {
+        let reply = self.try_patch(path, change).await.unwrap();
+        (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    pub(crate) async fn try_patch(&self, path: &str, change: &Value) -> Option<Reply> {
+        self.call(Method::PATCH, path, &[], change.to_string().into_bytes()).await
     }
 
     pub(crate) async fn post(&self, order: &Value) -> (u16, Value) {
@@ -139,6 +158,7 @@ pub(crate) fn order(key: &str, n: usize) -> Value {
         "type": "LIMIT",
         "quantity": 1 + n % 5,
         "price": 100 + (n * 7) % 11,
+        "time_in_force": if n.is_multiple_of(3) { "DAY" } else { "GTC" },
         "client_order_id": key,
     })
 }
@@ -231,7 +251,7 @@ impl Program {
 }
 
 /// Clients that place orders until told to stop, and repeat each one with the same key
-/// until it is answered.
+/// until it is answered. Some they replace, whatever comes of that.
 pub(crate) struct Clients {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     stop: tokio::sync::watch::Sender<bool>,
@@ -269,6 +289,11 @@ impl Clients {
                         assert_eq!(status, 201, "{answer}");
                         let order_id = answer["order_id"].as_str().unwrap();
                         ledger.lock().unwrap().acknowledge(&key, order_id);
+                        if n % 4 == 1 {
+                            let path = format!("/api/orders/{order_id}");
+                            let change = json!({"price": 100 + n % 11, "quantity": 1 + n % 7});
+                            let _ = caller.try_patch(&path, &change).await;
+                        }
                     }
                 })
             })

@@ -6,15 +6,21 @@
 //! the journal syncs, which is what its group commit lives on. The state's lock is held
 //! for applying only, never across a sync.
 
+mod answers;
+mod carry_out;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use exchange_api::{AUTO_KEY_PREFIX, ApiError, ErrorCode, OrderView, ValidOrder};
 use exchange_journal::{AppendError, Failure, Journal};
-use exchange_matching::{ClientOrderId, OrdStatus, OrderId, Place, TextError};
+use exchange_matching::{ClientOrderId, Command, OrderId, Place, Replace, TextError, TimeInForce};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::exchange::{ApplyError, Exchange, HeldOrder, KeyUse, same_order};
+use self::answers::{cancelled, conflict, has, journal_failed, too_late};
+use self::carry_out::carry_out;
+use super::day::DayEnd;
+use super::exchange::{ApplyError, Exchange, KeyUse, same_order};
 use super::metrics::Metrics;
 use super::record::{Record, RecordError};
 use super::relay::RelayState;
@@ -32,6 +38,7 @@ pub type Answer = Result<OrderView, ApiError>;
 enum Request {
     Place { order: ValidOrder, channel: &'static str, waiter: Waiter },
     Cancel { order_id: OrderId, waiter: Waiter },
+    Replace { replace: Replace, waiter: Waiter },
 }
 
 /// What reaches the thread.
@@ -39,6 +46,7 @@ enum Request {
 enum Message {
     Request(Request),
     Durable(Result<u64, Arc<Failure>>),
+    Tick,
     Stop,
 }
 
@@ -59,7 +67,7 @@ impl Waiter {
 /// Bounds on what is taken on.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Orders journalled but not yet in PostgreSQL.
+    /// Orders, and replacements of orders, journalled but not yet in PostgreSQL.
     pub backlog_orders_max: u64,
     /// Orders resting in the books.
     pub live_orders_max: usize,
@@ -109,6 +117,14 @@ impl SequencerHandle {
         self.ask(|waiter| Request::Cancel { order_id, waiter }).await
     }
 
+    /// Gives a resting order another price or quantity and waits until that is durable and carried out.
+    ///
+    /// # Errors
+    /// Why it could not be.
+    pub async fn replace(&self, replace: Replace) -> Answer {
+        self.ask(|waiter| Request::Replace { replace, waiter }).await
+    }
+
     async fn ask(&self, request: impl FnOnce(Waiter) -> Request) -> Answer {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             ApiError::new(
@@ -127,6 +143,11 @@ impl SequencerHandle {
                 "the service is stopping; nothing was accepted",
             )),
         }
+    }
+
+    /// Lets the thread look at the clock.
+    pub fn tick(&self) {
+        let _ = self.messages.send(Message::Tick);
     }
 
     /// Lets the thread end after what has been asked before this.
@@ -150,7 +171,14 @@ pub struct Sequencer {
     /// Keys of the orders among them, with their numbers in the journal.
     keys_in_flight: HashMap<ClientOrderId, u64>,
     cancels_in_flight: HashMap<OrderId, u64>,
+    /// The last of each order.
+    replaces_in_flight: HashMap<OrderId, (u64, Replace)>,
     next_order_id: OrderId,
+    /// As [`Exchange::taken`], with what is in flight.
+    taken: u64,
+    day_end: DayEnd,
+    /// When the day ends that is now, in microseconds since 1970.
+    day_ends_us: u64,
     stopping: bool,
 }
 
@@ -170,6 +198,7 @@ impl Sequencer {
         exchange: Arc<RwLock<Exchange>>,
         relay: Arc<RelayState>,
         bounds: Bounds,
+        day_end: DayEnd,
         durable: watch::Sender<u64>,
         metrics: Metrics,
     ) -> (Self, SequencerHandle) {
@@ -179,7 +208,12 @@ impl Sequencer {
             let _ = news.send(Message::Durable(durable));
         });
         debug_assert!(watched, "a journal has one sequencer");
-        let next_order_id = read(&exchange).next_order_id();
+        let (next_order_id, taken, day_ends_us) = {
+            let exchange = read(&exchange);
+            // A day that ended while the service was away ends when it is back, before anything else.
+            let since = if exchange.taken() > 0 { exchange.last_at_us() } else { unix_us() };
+            (exchange.next_order_id(), exchange.taken(), day_end.next_after(since))
+        };
         let sequencer = Self {
             journal,
             exchange,
@@ -191,7 +225,11 @@ impl Sequencer {
             in_flight: VecDeque::new(),
             keys_in_flight: HashMap::new(),
             cancels_in_flight: HashMap::new(),
+            replaces_in_flight: HashMap::new(),
             next_order_id,
+            taken,
+            day_end,
+            day_ends_us,
             stopping: false,
         };
         let places = Arc::new(Semaphore::new(REQUESTS_MAX));
@@ -213,9 +251,11 @@ impl Sequencer {
 
     fn serve(&mut self) -> Result<(), SequencerError> {
         while !(self.stopping && self.in_flight.is_empty()) {
+            self.end_day_if_over()?;
             match self.messages.blocking_recv() {
                 None => break,
                 Some(Message::Stop) => self.stopping = true,
+                Some(Message::Tick) => {}
                 Some(Message::Durable(Ok(seq))) => self.commit(seq)?,
                 Some(Message::Durable(Err(failure))) => {
                     return Err(SequencerError::Journal(failure));
@@ -226,8 +266,21 @@ impl Sequencer {
                 Some(Message::Request(Request::Cancel { order_id, waiter })) => {
                     self.cancel(order_id, waiter)?;
                 }
+                Some(Message::Request(Request::Replace { replace, waiter })) => {
+                    self.replace(replace, waiter)?;
+                }
             }
         }
+        Ok(())
+    }
+
+    fn end_day_if_over(&mut self) -> Result<(), SequencerError> {
+        let at_us = unix_us();
+        if at_us < self.day_ends_us || self.stopping {
+            return Ok(());
+        }
+        self.append(Record::EndDay { at_us }, "direct", Vec::new())?;
+        self.day_ends_us = self.day_end.next_after(at_us);
         Ok(())
     }
 
@@ -262,7 +315,7 @@ impl Sequencer {
                 }
             }
         }
-        if let Err(refusal) = self.room_for(&order) {
+        if let Err(refusal) = self.room_for(order.time_in_force) {
             waiter.answer(Err(refusal));
             return Ok(());
         }
@@ -283,31 +336,37 @@ impl Sequencer {
             time_in_force: order.time_in_force,
             post_only: order.post_only,
         };
-        let seq = self.append(Record::Place { place, at_us: unix_us() }, channel, waiter)?;
+        let seq = self.append(Record::Place { place, at_us: unix_us() }, channel, vec![waiter])?;
         self.next_order_id = OrderId(order_id.get() + 1);
+        self.taken += 1;
         self.keys_in_flight.insert(client_order_id, seq);
         Ok(())
     }
 
     /// Every bound that refuses an order does so here, before anything is journalled.
-    fn room_for(&self, order: &ValidOrder) -> Result<(), ApiError> {
+    fn room_for(&self, time_in_force: TimeInForce) -> Result<(), ApiError> {
+        self.room_in_backlog()?;
+        let live = read(&self.exchange).live_orders() + self.in_flight.len();
+        if time_in_force.may_rest() && live >= self.bounds.live_orders_max {
+            return Err(ApiError::new(
+                ErrorCode::BooksFull,
+                "the books hold as many orders as they can; nothing was accepted",
+            ));
+        }
+        Ok(())
+    }
+
+    fn room_in_backlog(&self) -> Result<(), ApiError> {
         if let Some(reason) = self.relay.halted() {
             return Err(ApiError::new(ErrorCode::StoreMismatch, reason));
         }
-        let backlog = self.relay.backlog_orders(self.next_order_id.get() - 1);
+        let backlog = self.relay.backlog_orders(self.taken);
         if backlog >= self.bounds.backlog_orders_max {
             return Err(ApiError::new(
                 ErrorCode::BacklogFull,
                 format!(
                     "{backlog} orders wait for the database, which is the most; nothing was accepted"
                 ),
-            ));
-        }
-        let live = read(&self.exchange).live_orders() + self.in_flight.len();
-        if order.time_in_force.may_rest() && live >= self.bounds.live_orders_max {
-            return Err(ApiError::new(
-                ErrorCode::BooksFull,
-                "the books hold as many orders as they can; nothing was accepted",
             ));
         }
         Ok(())
@@ -329,8 +388,44 @@ impl Sequencer {
         }
         // Cancels pass the bound on the backlog: a trader may always get out, and there are
         // never more of them than orders.
-        let seq = self.append(Record::Cancel { order_id, at_us: unix_us() }, "direct", waiter)?;
+        let record = Record::Cancel { order_id, at_us: unix_us() };
+        let seq = self.append(record, "direct", vec![waiter])?;
         self.cancels_in_flight.insert(order_id, seq);
+        Ok(())
+    }
+
+    fn replace(&mut self, replace: Replace, waiter: Waiter) -> Result<(), SequencerError> {
+        let order_id = replace.order_id;
+        let before = self.replaces_in_flight.get(&order_id).copied();
+        if let Some((seq, same)) = before
+            && same == replace
+            && let Some(first) = self.in_flight_mut(seq)
+        {
+            first.waiting.push(waiter);
+            return Ok(());
+        }
+        let answer = {
+            let exchange = read(&self.exchange);
+            match exchange.check(&Command::Replace(replace)) {
+                Err(refused) => Some(Err(too_late(&exchange, order_id, &refused))),
+                // A client that did not hear the first answer asks again: the order must not lose its place
+                // in the queue by that.
+                Ok(()) if before.is_none() => exchange
+                    .order(order_id)
+                    .filter(|held| has(held, &replace))
+                    .map(|held| Ok(held.view())),
+                Ok(()) => None,
+            }
+        };
+        // Unlike cancels, of which an order has one, replacements must not pass the bound.
+        if let Some(answer) = answer.or_else(|| self.room_in_backlog().err().map(Err)) {
+            waiter.answer(answer);
+            return Ok(());
+        }
+        let record = Record::Replace { replace, at_us: unix_us() };
+        let seq = self.append(record, "direct", vec![waiter])?;
+        self.taken += 1;
+        self.replaces_in_flight.insert(order_id, (seq, replace));
         Ok(())
     }
 
@@ -343,7 +438,7 @@ impl Sequencer {
         &mut self,
         record: Record,
         channel: &'static str,
-        waiter: Waiter,
+        waiting: Vec<Waiter>,
     ) -> Result<u64, SequencerError> {
         let appended = match record.encode() {
             // The watcher tells of every batch; a call-back per record would say it twice.
@@ -352,11 +447,13 @@ impl Sequencer {
         };
         match appended {
             Ok(seq) => {
-                self.in_flight.push_back(InFlight { seq, record, channel, waiting: vec![waiter] });
+                self.in_flight.push_back(InFlight { seq, record, channel, waiting });
                 Ok(seq)
             }
             Err(error) => {
-                waiter.answer(Err(journal_failed()));
+                for waiter in waiting {
+                    waiter.answer(Err(journal_failed()));
+                }
                 Err(error)
             }
         }
@@ -368,7 +465,7 @@ impl Sequencer {
         {
             let mut exchange = self.exchange.write().unwrap_or_else(PoisonError::into_inner);
             while self.in_flight.front().is_some_and(|first| first.seq <= durable_seq) {
-                let Some(InFlight { record, channel, waiting, .. }) = self.in_flight.pop_front()
+                let Some(InFlight { seq, record, channel, waiting }) = self.in_flight.pop_front()
                 else {
                     break;
                 };
@@ -380,11 +477,21 @@ impl Sequencer {
                     Record::Cancel { order_id, .. } => {
                         self.cancels_in_flight.remove(&order_id);
                     }
-                    Record::Genesis { .. } => {}
+                    Record::Replace { replace: Replace { order_id, .. }, .. } => {
+                        if self
+                            .replaces_in_flight
+                            .get(&order_id)
+                            .is_some_and(|(last, _)| *last == seq)
+                        {
+                            self.replaces_in_flight.remove(&order_id);
+                        }
+                    }
+                    Record::Genesis { .. } | Record::EndDay { .. } => {}
                 }
-                answers.push((answer, waiting));
+                // Nobody waits for the end of a day.
+                answers.extend(answer.map(|answer| (answer, waiting)));
             }
-            self.relay.placed_orders(exchange.next_order_id().get() - 1);
+            self.relay.placed_orders(exchange.taken());
         }
         self.durable.send_replace(durable_seq);
         for (answer, waiting) in answers {
@@ -398,63 +505,4 @@ impl Sequencer {
 
 fn read(exchange: &RwLock<Exchange>) -> std::sync::RwLockReadGuard<'_, Exchange> {
     exchange.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn carry_out(
-    exchange: &mut Exchange,
-    metrics: &Metrics,
-    record: Record,
-    channel: &str,
-) -> Result<Answer, ApplyError> {
-    let (order_id, labels) = match &record {
-        Record::Place { place, .. } => {
-            (place.order_id, Some([place.kind.as_str(), place.side.as_str(), "accepted", channel]))
-        }
-        Record::Cancel { order_id, .. } => (*order_id, None),
-        // Written before the sequencer begins, and never again.
-        Record::Genesis { .. } => return Err(ApplyError::Genesis),
-    };
-    let effects = exchange.apply(record)?;
-    for trade in &effects.trades {
-        metrics.trades.with_label_values(&[trade.symbol.as_str()]).inc();
-    }
-    Ok(match labels {
-        Some(labels) => {
-            metrics.orders.with_label_values(&labels).inc();
-            exchange.order(order_id).map(HeldOrder::first_view).ok_or_else(|| unknown(order_id))
-        }
-        None => cancelled(exchange, order_id),
-    })
-}
-
-fn conflict(key: &ClientOrderId) -> ApiError {
-    ApiError::new(
-        ErrorCode::IdempotencyConflict,
-        format!("client_order_id {key} was used for a different order; use a new one"),
-    )
-}
-
-fn unknown(order_id: OrderId) -> ApiError {
-    ApiError::new(ErrorCode::OrderNotFound, format!("there is no order {order_id}"))
-}
-
-fn journal_failed() -> ApiError {
-    ApiError::new(
-        ErrorCode::JournalFailed,
-        "the service ended before the order was certain to be kept: send it again with the same \
-         client_order_id to learn what became of it",
-    )
-}
-
-/// What a cancel is answered with: cancelling twice is as good as once, cancelling what is
-/// filled is too late.
-fn cancelled(exchange: &Exchange, order_id: OrderId) -> Answer {
-    let held = exchange.order(order_id).ok_or_else(|| unknown(order_id))?;
-    if held.state.status == OrdStatus::Filled {
-        return Err(ApiError::new(
-            ErrorCode::OrderAlreadyFilled,
-            format!("order {order_id} is filled; nothing is left to cancel"),
-        ));
-    }
-    Ok(held.view())
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An order: the answer to `POST`, `GET`, `PATCH` and `DELETE`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OrderView {
     /// The exchange's name for it.
     pub order_id: String,
@@ -51,17 +52,124 @@ pub struct OrderView {
     pub created_at_ms: u64,
 }
 
-/// The answer to `GET /api/orders`, newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The answer to `GET /api/orders` and `GET /api/users/:user_id/orders`, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OrderList {
     /// At most as many as asked for.
     pub orders: Vec<OrderView>,
-    /// How many are held in memory in all.
+    /// How many are held in memory in all, of this user where one is named.
     pub total: usize,
+    /// Where to go on: the value of `before` that gives the next older ones. Nothing: these were the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_before: Option<String>,
+}
+
+/// A trade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TradeView {
+    /// Its number; they run from 1 without a gap.
+    pub trade_id: String,
+    /// What was traded.
+    pub symbol: String,
+    /// Ticks.
+    pub price: u64,
+    /// Lots.
+    pub quantity: u64,
+    /// The order that bought.
+    pub buy_order_id: String,
+    /// The order that sold.
+    pub sell_order_id: String,
+    /// `BUY` or `SELL`: what the order did that came later.
+    pub taker_side: String,
+    /// When, in milliseconds since 1970.
+    pub executed_at_ms: u64,
+}
+
+/// The answer to `GET /api/trades`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TradeList {
+    /// At most as many as asked for.
+    pub trades: Vec<TradeView>,
+    /// Where to go on: the value of `before` that gives the next older ones. Nothing: these were the last that
+    /// are held in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_before: Option<String>,
+}
+
+/// What was traded of a symbol since the exchange began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SymbolSummary {
+    /// Trades.
+    pub trade_count: u64,
+    /// Lots.
+    pub volume: u64,
+    /// What they cost, in ticks times lots.
+    pub value: u64,
+    /// The price of the latest trade, in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_price: Option<u64>,
+    /// What is paid for it at the best, in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_bid: Option<u64>,
+    /// For what it is offered at the best, in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_ask: Option<u64>,
+}
+
+/// The answer to `GET /api/metrics`: for people and pages. Prometheus scrapes `/metrics`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Summary {
+    /// How long the service has run.
+    pub uptime_seconds: f64,
+    /// Orders taken since the exchange began.
+    pub order_count: u64,
+    /// Orders that rest in the books.
+    pub live_orders: u64,
+    /// Trades since the exchange began.
+    pub trade_count: u64,
+    /// Lots traded since then.
+    pub total_volume: u64,
+    /// What they cost, in ticks times lots.
+    pub total_value: u64,
+    /// Orders taken, a second, over the time in `rate_seconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders_per_sec: Option<f64>,
+    /// Trades, a second, over the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trades_per_sec: Option<f64>,
+    /// Over how much time the rates are: half a minute, less after a start, nothing just after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_seconds: Option<f64>,
+    /// How long placing an order took on average, since the service started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_latency_seconds: Option<f64>,
+    /// Each symbol.
+    pub symbol_metrics: BTreeMap<String, SymbolSummary>,
+}
+
+/// The answer to `GET /live` and `GET /health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `live`; `healthy` or `unhealthy`.
+    pub status: String,
+    /// What is wrong with the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
+}
+
+/// The answer to `GET /`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Welcome {
+    /// Its name.
+    pub service: String,
+    /// Its version.
+    pub version: String,
+    /// Where its interface is described.
+    pub openapi: String,
 }
 
 /// One price of a book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BookLevel {
     /// Ticks.
     pub price: u64,
@@ -72,7 +180,7 @@ pub struct BookLevel {
 }
 
 /// The answer to `GET /api/orderbook/:symbol`; best prices first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BookView {
     /// What is traded.
     pub symbol: String,
@@ -88,7 +196,7 @@ pub struct BookView {
 }
 
 /// What a service can do for its clients now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadyState {
     /// All is well.
@@ -100,7 +208,7 @@ pub enum ReadyState {
 }
 
 /// The answer to `GET /ready`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
     /// In one word.
     pub status: ReadyState,
@@ -112,7 +220,7 @@ pub struct Readiness {
 }
 
 /// The answer to the market simulator's `GET /api/price/:symbol`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PriceView {
     /// What is traded.
     pub symbol: String,
@@ -123,7 +231,7 @@ pub struct PriceView {
 }
 
 /// The answer to the market simulator's `GET /api/market/:symbol`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MarketView {
     /// What is traded.
     pub symbol: String,
@@ -140,7 +248,7 @@ pub struct MarketView {
 }
 
 /// The answer to the market simulator's `GET /api/symbols`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SymbolList {
     /// Their names.
     pub symbols: Vec<String>,

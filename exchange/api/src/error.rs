@@ -1,9 +1,10 @@
 //! Errors as a client sees them: a stable code and a sentence.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Why a request was not carried out. The name on the wire is stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The body is not JSON, or a field has the wrong type, or is unknown.
@@ -104,7 +105,7 @@ impl ErrorCode {
 }
 
 /// The `error` object of an error answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDetail {
     /// For programs.
     pub code: ErrorCode,
@@ -113,7 +114,7 @@ pub struct ErrorDetail {
 }
 
 /// The body of every answer that is an error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// What went wrong.
     pub error: ErrorDetail,

@@ -5,6 +5,7 @@ use exchange_matching::{
     Symbol, Ticks, TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{ApiError, ErrorCode};
 
@@ -14,7 +15,7 @@ pub const AUTO_KEY_PREFIX: &str = "auto:";
 /// The body of `POST /api/orders`. Numbers are signed and words are free here, so that a
 /// bad one is answered with its own code and not with a parser's complaint. An unknown
 /// field is refused: an order that silently loses a condition is worse than none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderRequest {
     /// Who trades.
@@ -45,7 +46,7 @@ pub struct OrderRequest {
 }
 
 /// The body of `PATCH /api/orders/:id`: what a resting order is to have instead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceRequest {
     /// The new limit in ticks; nothing keeps the old one.

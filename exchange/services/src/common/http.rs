@@ -106,6 +106,7 @@ async fn measure(State(metrics): State<HttpMetrics>, request: Request, next: Nex
     let method = match *request.method() {
         Method::GET => "GET",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::HEAD => "HEAD",
         _ => "other",

@@ -59,9 +59,15 @@ impl HttpMetrics {
         Ok(Self { requests, duration, in_flight, uptime, started: monotonic() })
     }
 
+    /// How long the service has run.
+    #[must_use]
+    pub fn uptime_seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
     /// Brings the uptime up to date; called before each scrape.
     pub fn refresh(&self) {
-        self.uptime.set(self.started.elapsed().as_secs_f64());
+        self.uptime.set(self.uptime_seconds());
     }
 }
 

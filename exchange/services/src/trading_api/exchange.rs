@@ -3,15 +3,19 @@
 //! Deterministic: [`Exchange::apply`] looks at nothing but the records it is given, so the
 //! sequencer's state, the relay's and the one after a restart are the same.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use exchange_api::{BookLevel, BookView, ValidOrder};
 use exchange_matching::{
     ClientOrderId, Command, DepthLevel, Effects, Engine, Limits, Order, OrderId, Place,
-    RejectReason, Symbol, Ticks,
+    RejectReason, Symbol, Ticks, TradeId, UserId,
 };
 
 use super::record::Record;
+use super::tape::Tape;
+
+/// Trades that are remembered, at most; never more than orders.
+const TRADES_MAX: usize = 100_000;
 
 /// An order with what the exchange adds to it.
 #[derive(Clone, Debug)]
@@ -67,7 +71,10 @@ pub struct Exchange {
     journal_id: Option<String>,
     replaces: u64,
     last_at_us: u64,
+    tape: Tape,
     orders: BTreeMap<OrderId, HeldOrder>,
+    /// The held orders of each user.
+    of_users: HashMap<UserId, BTreeSet<OrderId>>,
     keys: HashMap<ClientOrderId, OrderId>,
     /// The orders whose keys are held, oldest first.
     keyed: VecDeque<OrderId>,
@@ -90,7 +97,9 @@ impl Exchange {
             journal_id: None,
             replaces: 0,
             last_at_us: 0,
+            tape: Tape::new(keys_max.min(TRADES_MAX)),
             orders: BTreeMap::new(),
+            of_users: HashMap::new(),
             keys: HashMap::new(),
             keyed: VecDeque::new(),
             keys_max,
@@ -133,6 +142,7 @@ impl Exchange {
         let command = Command::Place(place);
         let effects = self.engine.apply(&command).map_err(ApplyError::Refused)?.clone();
         let Command::Place(place) = command else { return Ok(effects) };
+        self.print(&effects, at_us);
         if let Some(state) = effects.orders.first().copied() {
             self.hold(HeldOrder {
                 place,
@@ -155,6 +165,7 @@ impl Exchange {
     fn alter(&mut self, command: &Command, at_us: u64) -> Effects {
         let Ok(effects) = self.engine.apply(command) else { return Effects::default() };
         let effects = effects.clone();
+        self.print(&effects, at_us);
         for order in &effects.orders {
             self.change(order);
             self.touch(order.symbol, at_us);
@@ -162,8 +173,18 @@ impl Exchange {
         effects
     }
 
+    fn print(&mut self, effects: &Effects, at_us: u64) {
+        for trade in &effects.trades {
+            self.tape.print(trade, at_us);
+        }
+    }
+
     fn hold(&mut self, order: HeldOrder) {
         let order_id = order.place.order_id;
+        match self.of_users.get_mut(&order.place.user) {
+            Some(orders) => _ = orders.insert(order_id),
+            None => _ = self.of_users.insert(order.place.user.clone(), [order_id].into()),
+        }
         self.keys.insert(order.place.client_order_id.clone(), order_id);
         self.orders.insert(order_id, order);
         self.keyed.push_back(order_id);
@@ -177,7 +198,7 @@ impl Exchange {
                     self.keys.remove(&order.place.client_order_id);
                 }
                 if !live {
-                    self.orders.remove(&oldest);
+                    self.forget(oldest);
                 }
             }
         }
@@ -187,7 +208,18 @@ impl Exchange {
         if let Some(order) = self.orders.get_mut(&changed.order_id) {
             order.state = *changed;
             if order.key_forgotten && !changed.status.is_live() {
-                self.orders.remove(&changed.order_id);
+                self.forget(changed.order_id);
+            }
+        }
+    }
+
+    fn forget(&mut self, order_id: OrderId) {
+        let Some(order) = self.orders.remove(&order_id) else { return };
+        let user = &order.place.user;
+        if let Some(orders) = self.of_users.get_mut(user) {
+            orders.remove(&order_id);
+            if orders.is_empty() {
+                self.of_users.remove(user);
             }
         }
     }
@@ -247,9 +279,38 @@ impl Exchange {
         self.orders.get(&order_id)
     }
 
-    /// The newest orders first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &HeldOrder> {
-        self.orders.values().rev()
+    /// The held orders before one, the newest first.
+    pub fn newest_first(&self, before: Option<OrderId>) -> impl Iterator<Item = &HeldOrder> {
+        self.orders.range(..before.unwrap_or(OrderId(u64::MAX))).rev().map(|(_, order)| order)
+    }
+
+    /// A user's held orders before one, the newest first.
+    pub fn newest_first_of(
+        &self,
+        user: &UserId,
+        before: Option<OrderId>,
+    ) -> impl Iterator<Item = &HeldOrder> {
+        let ids = self.of_users.get(user).into_iter();
+        let ids = ids.flat_map(move |ids| ids.range(..before.unwrap_or(OrderId(u64::MAX))).rev());
+        ids.filter_map(|order_id| self.orders.get(order_id))
+    }
+
+    /// How many orders of a user are held.
+    #[must_use]
+    pub fn held_orders_of(&self, user: &UserId) -> usize {
+        self.of_users.get(user).map_or(0, BTreeSet::len)
+    }
+
+    /// What was traded.
+    #[must_use]
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// The id of the last trade; 0 if there was none.
+    #[must_use]
+    pub fn last_trade_id(&self) -> TradeId {
+        self.engine.last_trade_id()
     }
 
     /// How many orders are held.
@@ -364,6 +425,10 @@ mod tests {
         exchange.apply(Record::Cancel { order_id: ids[1], at_us: 9 }).unwrap();
         assert!(exchange.order(ids[1]).is_none());
         assert_eq!((exchange.held_orders(), exchange.live_orders()), (3, 2));
+        // Each user has one order or none, and the users of those that are gone are gone.
+        let of = |user: &str| exchange.held_orders_of(&UserId::new(user).unwrap());
+        assert_eq!(["k0", "k1", "k2", "k3", "buyer"].map(of), [0, 0, 1, 1, 1]);
+        assert_eq!(exchange.of_users.len(), 3);
     }
 
     #[test]

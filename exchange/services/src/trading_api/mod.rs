@@ -17,12 +17,14 @@ pub mod exchange;
 pub mod http;
 pub mod metrics;
 pub mod projection;
+pub mod rates;
 pub mod readiness;
 pub mod record;
 pub mod relay;
 pub mod sequencer;
 mod server;
 mod settings;
+pub mod tape;
 pub mod timed;
 mod view;
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,14 +16,15 @@ use super::exchange::Exchange;
 use super::http::{self, App};
 use super::metrics::Metrics;
 use super::projection::{Projection, RedisState};
+use super::rates::Rates;
 use super::readiness::Witnesses;
 use super::record::Record;
 use super::relay::{Hint, Relay, RelayState, Store};
 use super::sequencer::{Bounds, Sequencer, SequencerHandle};
 use super::timed::{SyncWatch, TimedStorage};
-use crate::common::serve;
+use crate::common::{monotonic, serve};
 
-/// How late a day may end where no request comes.
+/// How late a day may end where no request comes, and how often rates are looked at.
 const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(1);
 
 /// What a service is made of besides its listener.
@@ -104,7 +105,8 @@ pub async fn run<S: Store>(
         metrics.clone(),
     );
     let stop = StopOnDrop(handle.clone());
-    let clock = tell_time(handle.clone());
+    let rates = Arc::new(Rates::default());
+    let clock = tell_time(handle.clone(), Arc::clone(&exchange), Arc::clone(&rates));
     let (told, mut sequencer_ended) = oneshot::channel();
     std::thread::Builder::new()
         .name("sequencer".to_owned())
@@ -124,6 +126,7 @@ pub async fn run<S: Store>(
             backlog_orders_max: bounds.backlog_orders_max,
         },
         metrics,
+        rates,
     };
     // They end when this set is dropped, in whatever way this function ends.
     let mut background = tokio::task::JoinSet::new();
@@ -150,12 +153,17 @@ pub async fn run<S: Store>(
     }
 }
 
-/// Days end also where nobody asks for anything.
-async fn tell_time(sequencer: SequencerHandle) {
+/// Days end also where nobody asks for anything, and rates need to be looked at.
+async fn tell_time(sequencer: SequencerHandle, exchange: Arc<RwLock<Exchange>>, rates: Arc<Rates>) {
     let mut every = tokio::time::interval(LOOK_AT_THE_CLOCK);
     loop {
         every.tick().await;
         sequencer.tick();
+        let (orders, trades) = {
+            let exchange = exchange.read().unwrap_or_else(PoisonError::into_inner);
+            (exchange.next_order_id().get() - 1, exchange.last_trade_id().get())
+        };
+        rates.look(monotonic(), orders, trades);
     }
 }
 

@@ -14,6 +14,7 @@ mod day;
 mod http;
 mod idempotency;
 mod metrics;
+mod openapi;
 mod partition;
 mod planted;
 mod projection;

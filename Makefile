@@ -12,7 +12,7 @@ TEMBLOR := $(TARGET_DIR)/release/temblor
 EXPERIMENTS := db-death network-partition oom-kill cpu-throttle disk-io conn-pool redis nginx \
 	latency cascade flamegraph
 
-.PHONY: help setup build demo test test-kernels torture fuzz lint fmt bench chaos-all chaos-check chaos-logs \
+.PHONY: help setup build demo test test-kernels torture audit-runs fuzz lint fmt bench chaos-all chaos-check chaos-logs \
 	profile-cpu profile-cpu-long profile-block profile-mutex profile-goroutine profile-heap \
 	profile-allocs profile-all profile-view profile-serve profile-analyze profile-clean profile-help \
 	$(EXPERIMENTS:%=chaos-%)
@@ -105,6 +105,10 @@ torture: ## Kill it at random moments and compare the whole state: TORTURE_ROUND
 	$(CARGO) test -p temblor-tests --test torture --no-run
 	$(if $(SUDO),$(SUDO) -E env "PATH=$$PATH",) env TORTURE_ROUNDS=$${TORTURE_ROUNDS:-1000} \
 		$(CARGO) test -p temblor-tests --test torture -- --nocapture --exact no_way_of_dying_leaves_a_fault_behind
+
+audit-runs: ## Kill, stop and freeze the exchange and its database under load, and audit it: AUDIT_RUNS (50), AUDIT_ORDERS (20000), AUDIT_SEED
+	$(CARGO) test -p exchange-services --test it --no-run
+	$(CARGO) test -p exchange-services --test it -- --ignored --nocapture --exact many_runs::no_run_loses_or_doubles_an_order
 
 fuzz: ## Give every parser wrong bytes, FUZZ_SECONDS (20) each, led by coverage
 	@CARGO="$(CARGO)" scripts/fuzz.sh

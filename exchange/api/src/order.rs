@@ -2,7 +2,7 @@
 
 use exchange_matching::{
     ClientOrderId, Lots, OrderId, OrderKind, PRICE_TICKS_MAX, QUANTITY_LOTS_MAX, Replace, Side,
-    Symbol, Ticks, TimeInForce, UserId,
+    Symbol, TEXT_BYTES_MAX, Ticks, TimeInForce, UserId,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,28 +19,35 @@ pub const AUTO_KEY_PREFIX: &str = "auto:";
 #[serde(deny_unknown_fields)]
 pub struct OrderRequest {
     /// Who trades.
+    #[schema(min_length = 1, max_length = 128)]
     pub user_id: String,
     /// What is traded.
     pub symbol: String,
     /// `BUY` or `SELL`.
+    #[schema(pattern = "^(BUY|SELL)$")]
     pub side: String,
     /// `LIMIT` or `MARKET`.
+    #[schema(pattern = "^(LIMIT|MARKET)$")]
     #[serde(rename = "type")]
     pub kind: String,
     /// Lots.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
     pub quantity: i64,
     /// Ticks, for a limit order.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
     /// `DAY` (waits in the book until the day ends), `GTC` (until it is filled or cancelled), `IOC` (what does
     /// not trade at once is cancelled) or `FOK` (all of it at once, or nothing). Nothing means `GTC` for a limit
     /// order and `IOC` for a market order, which cannot wait.
+    #[schema(pattern = "^(DAY|GTC|IOC|FOK)$")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_in_force: Option<String>,
     /// Whether a limit order that would trade at once is cancelled instead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub post_only: bool,
     /// The client's own name for the order, by which a repetition is recognised.
+    #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_order_id: Option<String>,
 }
@@ -50,9 +57,11 @@ pub struct OrderRequest {
 #[serde(deny_unknown_fields)]
 pub struct ReplaceRequest {
     /// The new limit in ticks; nothing keeps the old one.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<i64>,
     /// Lots in all, with those that have traded already; nothing keeps what it was.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<i64>,
 }
@@ -201,6 +210,11 @@ fn valid_price(price: i64) -> Result<Ticks, ApiError> {
 fn in_range(value: i64, max: u64) -> Option<u64> {
     u64::try_from(value).ok().filter(|value| (1..=max).contains(value))
 }
+
+// As the document of the interface has them.
+const _: () = assert!(
+    PRICE_TICKS_MAX == 1_000_000_000 && QUANTITY_LOTS_MAX == 1_000_000_000 && TEXT_BYTES_MAX == 128
+);
 
 #[cfg(test)]
 mod tests {

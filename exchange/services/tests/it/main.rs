@@ -13,6 +13,7 @@ mod crash;
 mod day;
 mod http;
 mod idempotency;
+mod many_runs;
 mod metrics;
 mod openapi;
 mod partition;

@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 1000;
     path = "/api/orderbook/{symbol}",
     params(
         ("symbol" = String, Path, description = "Such as BTCUSD."),
-        ("depth" = Option<u32>, Query, description = "Prices on either side: 50 unless told otherwise, up to 1000."),
+        ("depth" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Prices on either side: 50 unless told otherwise, up to 1000."),
     ),
     responses(
         (status = 200, description = "The best prices first.", body = BookView),
@@ -60,8 +60,8 @@ pub(super) async fn get_book(
     path = "/api/trades",
     params(
         ("symbol" = Option<String>, Query, description = "Only of this symbol."),
-        ("limit" = Option<u32>, Query, description = "At most so many: 50 unless told otherwise, up to 1000."),
-        ("before" = Option<String>, Query, description = "Only trades older than this one, as `next_before` gives it."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many: 50 unless told otherwise, up to 1000."),
+        ("before" = Option<String>, Query, pattern = "^[0-9]{1,19}$", description = "Only trades older than this one, as `next_before` gives it."),
     ),
     responses(
         (status = 200, description = "The newest first.", body = TradeList),

@@ -109,8 +109,8 @@ fn known(word: &str, words: [&'static str; 2]) -> &'static str {
     get,
     path = "/api/orders",
     params(
-        ("limit" = Option<u32>, Query, description = "At most so many: 50 unless told otherwise, up to 1000."),
-        ("before" = Option<String>, Query, description = "Only orders older than this one, as `next_before` gives it."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many: 50 unless told otherwise, up to 1000."),
+        ("before" = Option<String>, Query, pattern = "^[0-9]{1,19}$", description = "Only orders older than this one, as `next_before` gives it."),
     ),
     responses(
         (status = 200, description = "The newest first.", body = OrderList),
@@ -132,8 +132,8 @@ pub(super) async fn list_orders(
     path = "/api/users/{user_id}/orders",
     params(
         ("user_id" = String, Path, description = "As the orders have it."),
-        ("limit" = Option<u32>, Query, description = "At most so many: 50 unless told otherwise, up to 1000."),
-        ("before" = Option<String>, Query, description = "Only orders older than this one, as `next_before` gives it."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many: 50 unless told otherwise, up to 1000."),
+        ("before" = Option<String>, Query, pattern = "^[0-9]{1,19}$", description = "Only orders older than this one, as `next_before` gives it."),
     ),
     responses(
         (status = 200, description = "The newest first.", body = OrderList),

@@ -132,7 +132,7 @@ impl Caller {
 
     /// Waits until every order is in PostgreSQL.
     pub(crate) async fn until_relayed(&self) {
-        eventually("the backlog is drained", Duration::from_secs(20), || async {
+        eventually("the backlog is drained", Duration::from_secs(60), || async {
             let text = self.metrics().await;
             (sum(&text, "relay_connected") == 1.0 && sum(&text, "relay_backlog_orders") == 0.0)
                 .then_some(())

@@ -253,3 +253,36 @@ pub struct SymbolList {
     /// Their names.
     pub symbols: Vec<String>,
 }
+
+/// An event of `GET /api/stream`: its reader was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Missed {
+    /// So many records of the journal were not told of.
+    pub records: u64,
+}
+
+/// What became of an order, as the stream of events in Redis has it. Who placed it is told with its
+/// `order.placed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OrderChange {
+    /// Which order.
+    pub order_id: String,
+    /// What it trades.
+    pub symbol: String,
+    /// Where it stands.
+    pub status: String,
+    /// Lots ordered in all.
+    pub quantity: u64,
+    /// Limit in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<u64>,
+    /// Lots traded.
+    pub filled_quantity: u64,
+    /// Lots that can still trade.
+    pub leaves_quantity: u64,
+    /// What the traded lots cost, in ticks times lots.
+    pub filled_value: u64,
+    /// Why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -10,8 +10,8 @@ mod order;
 mod symbol;
 
 pub use answer::{
-    BookLevel, BookView, Health, MarketView, OrderList, OrderView, PriceView, Readiness,
-    ReadyState, Summary, SymbolList, SymbolSummary, TradeList, TradeView, Welcome,
+    BookLevel, BookView, Health, MarketView, Missed, OrderChange, OrderList, OrderView, PriceView,
+    Readiness, ReadyState, Summary, SymbolList, SymbolSummary, TradeList, TradeView, Welcome,
 };
 pub use error::{ApiError, ErrorBody, ErrorCode, ErrorDetail};
 pub use order::{

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub relay_errors: IntCounter,
     /// Whether the relay has a connection.
     pub relay_connected: IntGauge,
+    /// Entries written to the stream of events.
+    pub events_published: IntCounterVec,
     /// Whether Redis answered last.
     pub redis_up: IntGauge,
     /// How long syncing the journal took.
@@ -91,6 +93,10 @@ impl Metrics {
                 "relay_connected",
                 "Whether the relay has a connection to PostgreSQL.",
             )?,
+            events_published: IntCounterVec::new(
+                Opts::new("events_published_total", "Entries written to the stream in Redis."),
+                &["type"],
+            )?,
             redis_up: IntGauge::new("redis_up", "Whether Redis answered last.")?,
             journal_fsync_duration: Histogram::with_opts(
                 HistogramOpts::new(
@@ -116,12 +122,16 @@ impl Metrics {
         registry.register(Box::new(metrics.relay_batches.clone()))?;
         registry.register(Box::new(metrics.relay_errors.clone()))?;
         registry.register(Box::new(metrics.relay_connected.clone()))?;
+        registry.register(Box::new(metrics.events_published.clone()))?;
         registry.register(Box::new(metrics.redis_up.clone()))?;
         registry.register(Box::new(metrics.journal_fsync_duration.clone()))?;
         registry.register(Box::new(metrics.journal_fsyncs.clone()))?;
         // A counter that appears only with its first event hides that event from a rate.
         for symbol in Symbol::ALL {
             metrics.trades.with_label_values(&[symbol.as_str()]).inc_by(0);
+        }
+        for kind in super::events::KINDS {
+            metrics.events_published.with_label_values(&[kind]).inc_by(0);
         }
         for reason in EndReason::ALL {
             metrics.orders_ended.with_label_values(&[reason.as_str()]).inc_by(0);

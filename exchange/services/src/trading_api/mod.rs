@@ -3,8 +3,8 @@
 //! An order goes from [`http`] through validation to the [`sequencer`], which gives it an
 //! id and appends it to the journal. Once the journal has synced it, it is carried out on
 //! the [`exchange`] and acknowledged. From the journal, the [`relay`] carries it to
-//! PostgreSQL at its own pace; the [`projection`] shows the books in Redis. Neither is on
-//! the way to an acknowledgement.
+//! PostgreSQL at its own pace; the [`projection`] shows the books in Redis, and [`events`]
+//! tells there what happened. None of them is on the way to an acknowledgement.
 //!
 //! What holds, whatever crashes:
 //! - an acknowledged order is in the journal, and in PostgreSQL exactly once in the end;
@@ -13,7 +13,9 @@
 //! - an order that is answered with 503 is in neither.
 
 pub mod day;
+pub mod events;
 pub mod exchange;
+pub mod feed;
 pub mod http;
 pub mod metrics;
 pub mod projection;

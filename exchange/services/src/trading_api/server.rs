@@ -12,7 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use super::day::DayEnd;
+use super::events::Publisher;
 use super::exchange::Exchange;
+use super::feed::Feed;
 use super::http::{self, App};
 use super::metrics::Metrics;
 use super::projection::{Projection, RedisState};
@@ -89,22 +91,31 @@ pub async fn run<S: Store>(
         hint,
         metrics.clone(),
     );
+    let publisher = Publisher {
+        client: redis.clone(),
+        journal: Arc::clone(&journal),
+        journal_id: journal_id.clone(),
+        durable: durable.subscribe(),
+        metrics: metrics.clone(),
+    };
     let projection = Projection {
         client: redis,
         exchange: Arc::clone(&exchange),
         journal_id,
         state: Arc::clone(&redis_state),
     };
+    let feed = Feed::default();
     let (sequencer, handle) = Sequencer::new(
         Arc::clone(&journal),
         Arc::clone(&exchange),
         Arc::clone(&relay_state),
         bounds,
         day_end,
-        durable,
+        (durable, feed.clone()),
         metrics.clone(),
     );
     let stop = StopOnDrop(handle.clone());
+    let (stop_streams, stopping) = watch::channel(false);
     let rates = Arc::new(Rates::default());
     let clock = tell_time(handle.clone(), Arc::clone(&exchange), Arc::clone(&rates));
     let (told, mut sequencer_ended) = oneshot::channel();
@@ -127,10 +138,19 @@ pub async fn run<S: Store>(
         },
         metrics,
         rates,
+        feed,
+        listeners: http::listeners(),
+        stopping,
+    };
+    // Streams have no end of their own, and must not hold up the service's.
+    let shutdown = async move {
+        shutdown.await;
+        stop_streams.send_replace(true);
     };
     // They end when this set is dropped, in whatever way this function ends.
     let mut background = tokio::task::JoinSet::new();
     background.spawn(relay.run());
+    background.spawn(publisher.run());
     background.spawn(clock);
     background.spawn(async move {
         if let Err(error) = projection.run().await {

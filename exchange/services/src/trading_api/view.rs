@@ -1,7 +1,7 @@
 //! Orders as clients are told of them.
 
 use exchange_api::OrderView;
-use exchange_matching::{EndReason, Lots, OrdStatus, Order, Ticks};
+use exchange_matching::{EndReason, Lots, OrdStatus, Order, Place, Ticks};
 
 use super::exchange::HeldOrder;
 
@@ -21,27 +21,31 @@ impl HeldOrder {
     /// As it was when it stood so.
     #[must_use]
     pub fn view_at(&self, state: &Order) -> OrderView {
-        let place = &self.place;
-        OrderView {
-            order_id: place.order_id.to_string(),
-            client_order_id: place.client_order_id.to_string(),
-            status: state.status.as_str().to_owned(),
-            message: sentence(state),
-            user_id: place.user.to_string(),
-            symbol: place.symbol.to_string(),
-            side: place.side.as_str().to_owned(),
-            kind: state.kind.as_str().to_owned(),
-            quantity: state.quantity.get(),
-            price: state.kind.price().map(Ticks::get),
-            time_in_force: place.time_in_force.as_str().to_owned(),
-            post_only: place.post_only,
-            filled_quantity: state.cum_qty.get(),
-            leaves_quantity: state.leaves_qty().get(),
-            filled_value: state.cum_value,
-            avg_price: avg_price(state),
-            reason: state.end.map(|reason| reason.as_str().to_owned()),
-            created_at_ms: self.created_us / 1000,
-        }
+        order_view(&self.place, self.created_us, state)
+    }
+}
+
+/// An order as clients are told of it, when it stood so.
+pub(super) fn order_view(place: &Place, created_us: u64, state: &Order) -> OrderView {
+    OrderView {
+        order_id: place.order_id.to_string(),
+        client_order_id: place.client_order_id.to_string(),
+        status: state.status.as_str().to_owned(),
+        message: sentence(state),
+        user_id: place.user.to_string(),
+        symbol: place.symbol.to_string(),
+        side: place.side.as_str().to_owned(),
+        kind: state.kind.as_str().to_owned(),
+        quantity: state.quantity.get(),
+        price: state.kind.price().map(Ticks::get),
+        time_in_force: place.time_in_force.as_str().to_owned(),
+        post_only: place.post_only,
+        filled_quantity: state.cum_qty.get(),
+        leaves_quantity: state.leaves_qty().get(),
+        filled_value: state.cum_value,
+        avg_price: avg_price(state),
+        reason: state.end.map(|reason| reason.as_str().to_owned()),
+        created_at_ms: created_us / 1000,
     }
 }
 

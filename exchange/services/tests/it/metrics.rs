@@ -60,6 +60,7 @@ async fn the_format_is_the_classic_one() {
         ("relay_errors_total", "counter"),
         ("relay_connected", "gauge"),
         ("redis_up", "gauge"),
+        ("events_published_total", "counter"),
         ("journal_fsync_duration_seconds", "histogram"),
         ("journal_fsyncs_total", "counter"),
         ("service_uptime_seconds", "gauge"),

@@ -98,6 +98,8 @@ async fn everything(caller: &Caller) -> Vec<Exchanged> {
     ask("GET", "/api/orderbook/{symbol}", &["BTCUSD"], None).await;
     ask("GET", "/api/orderbook/{symbol}", &["BTCUSD", "?depth=1001"], None).await;
     ask("GET", "/api/orderbook/{symbol}", &["NOPE"], None).await;
+    ask("GET", "/api/stream", &["?depth=0"], None).await;
+    ask("GET", "/api/stream", &["?symbol=NOPE"], None).await;
     for path in ["/", "/live", "/health", "/ready", "/api/metrics", "/metrics"] {
         ask("GET", path, &[], None).await;
     }
@@ -170,6 +172,8 @@ async fn the_service_and_its_document_agree() {
         unseen.remove(&((*method).to_owned(), (*path).to_owned(), status.to_string()));
     }
     unseen.retain(|(_, _, status)| status != "500" && status != "503");
+    // It has no end; tests of its own listen to it.
+    assert!(unseen.remove(&("GET".to_owned(), "/api/stream".to_owned(), "200".to_owned())));
     assert_eq!(unseen, BTreeSet::new());
 
     // A document that is wrong is found to be so.

@@ -90,7 +90,7 @@ fn trades(app: &App, query: &Parameters) -> Result<TradeList, ApiError> {
     })
 }
 
-fn symbol_named(name: &str) -> Result<Symbol, ApiError> {
+pub(super) fn symbol_named(name: &str) -> Result<Symbol, ApiError> {
     name.parse()
         .map_err(|error: UnknownSymbol| ApiError::new(ErrorCode::UnknownSymbol, error.to_string()))
 }

@@ -7,17 +7,20 @@ mod market;
 mod orders;
 mod query;
 mod status;
+mod stream;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use tokio::sync::{Semaphore, watch};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::exchange::Exchange;
+use super::feed::Feed;
 use super::metrics::Metrics;
 use super::rates::Rates;
 use super::readiness::Witnesses;
@@ -39,6 +42,18 @@ pub struct App {
     pub metrics: Metrics,
     /// How much there is a second.
     pub rates: Arc<Rates>,
+    /// What happens.
+    pub feed: Feed,
+    /// Places for those who listen to that.
+    pub listeners: Arc<Semaphore>,
+    /// Whether the service is about to end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Places for those who listen to what happens.
+#[must_use]
+pub fn listeners() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(stream::LISTENERS_MAX))
 }
 
 impl App {
@@ -64,6 +79,7 @@ pub fn routes(app: App) -> Router {
         .routes(routes!(orders::list_orders_of_user))
         .routes(routes!(market::get_book))
         .routes(routes!(market::list_trades))
+        .routes(routes!(stream::stream))
         .routes(routes!(status::summary))
         .routes(routes!(status::welcome))
         .routes(routes!(status::live))

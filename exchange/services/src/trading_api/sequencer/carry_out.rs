@@ -8,13 +8,14 @@ use crate::trading_api::exchange::{ApplyError, Exchange, HeldOrder};
 use crate::trading_api::metrics::Metrics;
 use crate::trading_api::record::Record;
 
-/// Carries a record out, and says what whoever asked for it is answered; nobody asks for the end of a day.
+/// Carries a record out, and says what whoever asked for it is answered (nobody asks for the end of a day), and
+/// what it did.
 pub(super) fn carry_out(
     exchange: &mut Exchange,
     metrics: &Metrics,
     record: Record,
     channel: &str,
-) -> Result<Option<Answer>, ApplyError> {
+) -> Result<(Option<Answer>, Effects), ApplyError> {
     let cause = record.clone();
     // What ends may be forgotten at once; it is to be told of all the same.
     let named = match &record {
@@ -25,7 +26,7 @@ pub(super) fn carry_out(
     let effects = exchange.apply(record)?;
     count(metrics, &cause, &effects, channel);
     let told = named.zip(effects.orders.first()).map(|(held, state)| Ok(held.view_at(state)));
-    Ok(match cause {
+    let answer = match cause {
         // Written before the sequencer begins, and never again.
         Record::Genesis { .. } => return Err(ApplyError::Genesis),
         Record::Place { place, .. } => {
@@ -43,7 +44,8 @@ pub(super) fn carry_out(
             Err(too_late(exchange, order_id, &refused))
         })),
         Record::EndDay { .. } => None,
-    })
+    };
+    Ok((answer, effects))
 }
 
 fn count(metrics: &Metrics, record: &Record, effects: &Effects, channel: &str) {

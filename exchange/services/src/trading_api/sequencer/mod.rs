@@ -21,6 +21,7 @@ use self::answers::{cancelled, conflict, has, journal_failed, too_late};
 use self::carry_out::carry_out;
 use super::day::DayEnd;
 use super::exchange::{ApplyError, Exchange, KeyUse, same_order};
+use super::feed::Feed;
 use super::metrics::Metrics;
 use super::record::{Record, RecordError};
 use super::relay::RelayState;
@@ -164,6 +165,7 @@ pub struct Sequencer {
     relay: Arc<RelayState>,
     bounds: Bounds,
     durable: watch::Sender<u64>,
+    feed: Feed,
     metrics: Metrics,
     messages: mpsc::UnboundedReceiver<Message>,
     /// Appended and not yet durable, in the order of the journal.
@@ -192,14 +194,14 @@ struct InFlight {
 }
 
 impl Sequencer {
-    /// Prepares the thread. `durable` tells readers how far the journal is durable.
+    /// Prepares the thread. `durable` tells readers how far the journal is durable, the feed what was done.
     pub fn new(
         journal: Arc<Journal>,
         exchange: Arc<RwLock<Exchange>>,
         relay: Arc<RelayState>,
         bounds: Bounds,
         day_end: DayEnd,
-        durable: watch::Sender<u64>,
+        (durable, feed): (watch::Sender<u64>, Feed),
         metrics: Metrics,
     ) -> (Self, SequencerHandle) {
         let (sender, messages) = mpsc::unbounded_channel();
@@ -220,6 +222,7 @@ impl Sequencer {
             relay,
             bounds,
             durable,
+            feed,
             metrics,
             messages,
             in_flight: VecDeque::new(),
@@ -469,7 +472,9 @@ impl Sequencer {
                 else {
                     break;
                 };
-                let answer = carry_out(&mut exchange, &self.metrics, record.clone(), channel)?;
+                let (answer, effects) =
+                    carry_out(&mut exchange, &self.metrics, record.clone(), channel)?;
+                self.feed.tell(&exchange, seq, record.at_us(), &effects);
                 match record {
                     Record::Place { place, .. } => {
                         self.keys_in_flight.remove(&place.client_order_id);

@@ -73,6 +73,8 @@ pub struct Exchange {
     last_at_us: u64,
     tape: Tape,
     orders: BTreeMap<OrderId, HeldOrder>,
+    /// Those that the last record ended, and that are held no longer.
+    forgotten: HashMap<OrderId, HeldOrder>,
     /// The held orders of each user.
     of_users: HashMap<UserId, BTreeSet<OrderId>>,
     keys: HashMap<ClientOrderId, OrderId>,
@@ -99,6 +101,7 @@ impl Exchange {
             last_at_us: 0,
             tape: Tape::new(keys_max.min(TRADES_MAX)),
             orders: BTreeMap::new(),
+            forgotten: HashMap::new(),
             of_users: HashMap::new(),
             keys: HashMap::new(),
             keyed: VecDeque::new(),
@@ -115,6 +118,7 @@ impl Exchange {
     pub fn apply(&mut self, record: Record) -> Result<Effects, ApplyError> {
         let at_us = record.at_us();
         self.last_at_us = self.last_at_us.max(at_us);
+        self.forgotten.clear();
         match (record, &self.journal_id) {
             (Record::Genesis { journal_id }, None) if self.engine.last_order_id() == OrderId(0) => {
                 self.journal_id = Some(journal_id);
@@ -222,6 +226,7 @@ impl Exchange {
                 self.of_users.remove(user);
             }
         }
+        self.forgotten.insert(order_id, order);
     }
 
     fn touch(&mut self, symbol: Symbol, at_us: u64) {
@@ -277,6 +282,12 @@ impl Exchange {
     #[must_use]
     pub fn order(&self, order_id: OrderId) -> Option<&HeldOrder> {
         self.orders.get(&order_id)
+    }
+
+    /// An order that is held, or was until the last record: whoever tells of what that did needs it.
+    #[must_use]
+    pub fn just_held(&self, order_id: OrderId) -> Option<&HeldOrder> {
+        self.order(order_id).or_else(|| self.forgotten.get(&order_id))
     }
 
     /// The held orders before one, the newest first.
@@ -424,6 +435,9 @@ mod tests {
         assert!(exchange.order(ids[0]).is_none());
         exchange.apply(Record::Cancel { order_id: ids[1], at_us: 9 }).unwrap();
         assert!(exchange.order(ids[1]).is_none());
+        let ended = exchange.just_held(ids[1]).unwrap().view();
+        assert_eq!((ended.status.as_str(), ended.reason.as_deref()), ("CANCELLED", Some("OWNER")));
+        assert!(exchange.just_held(ids[0]).is_none(), "only those of the last record");
         assert_eq!((exchange.held_orders(), exchange.live_orders()), (3, 2));
         // Each user has one order or none, and the users of those that are gone are gone.
         let of = |user: &str| exchange.held_orders_of(&UserId::new(user).unwrap());

@@ -91,13 +91,13 @@ pub async fn run<S: Store>(
         hint,
         metrics.clone(),
     );
-    let publisher = Publisher {
-        client: redis.clone(),
-        journal: Arc::clone(&journal),
-        journal_id: journal_id.clone(),
-        durable: durable.subscribe(),
-        metrics: metrics.clone(),
-    };
+    let publisher = Publisher::new(
+        redis.clone(),
+        Arc::clone(&journal),
+        journal_id.clone(),
+        durable.subscribe(),
+        metrics.clone(),
+    );
     let projection = Projection {
         client: redis,
         exchange: Arc::clone(&exchange),

@@ -32,13 +32,13 @@ async fn a_day_ends_by_itself_and_takes_its_orders_along() {
     let storage = SimStorage::new();
     let store = PostgresStore::new(postgres.config());
     let mut parts = parts(storage.clone(), store, NO_REDIS);
-    parts.day_end = day_end_at(now_s() + 3);
+    parts.day_end = day_end_at(now_s() + 6);
     let api = Api::start(parts).await;
     let caller = &api.caller;
     let of_the_day = place(caller, "a", "SELL", "DAY").await;
     assert_eq!(of_the_day["status"], "NEW");
     place(caller, "b", "SELL", "GTC").await;
-    let expired = eventually("the day ends", Duration::from_secs(10), || async {
+    let expired = eventually("the day ends", Duration::from_secs(20), || async {
         let (_, order) = caller.get("/api/orders/1").await;
         (order["status"] != "NEW").then_some(order)
     })

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exchange_audit::report::Verdict;
@@ -20,7 +21,11 @@ use crate::support::{eventually, need};
 
 /// Orders go on, and `/ready` says what is wrong with the database.
 async fn goes_on_while(caller: &Caller, trouble: &str, keys: &str) {
+    let orders = AtomicUsize::new(0);
     let said = eventually(trouble, Duration::from_secs(15), || async {
+        // A write is what it takes to find some things out, and settings reach a connection when they do.
+        let n = orders.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(caller.post(&order(&format!("{keys}before-{n}"), n)).await.0, 201);
         let (_, body) = caller.get("/ready").await;
         let said = body["dependencies"]["postgres"].as_str()?.to_owned();
         said.contains(trouble).then_some((body, said))
@@ -56,8 +61,6 @@ async fn a_database_that_takes_nothing_or_nobody_is_waited_for() {
         }
     };
     read_only("on").await;
-    // A write is what it takes to find out.
-    assert_eq!(caller.post(&order("d-write", 0)).await.0, 201);
     goes_on_while(caller, "read-only", "ro-").await;
     read_only("off").await;
     caller.until_relayed().await;

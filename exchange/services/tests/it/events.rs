@@ -77,7 +77,11 @@ async fn events_are_in_the_order_of_the_journal_and_come_back_with_their_ids() {
     assert_eq!((&first[4].2["price"], &first[4].2["sell_order_id"]), (&json!(99), &json!("1")));
     assert_eq!(first[7].2["reason"], "SELF_TRADE_PREVENTION");
     assert_eq!(first[8].2["reason"], "OWNER");
-    assert_eq!(caller.metric("events_published_total").await, expected.len() as f64);
+    // They are counted once Redis has answered.
+    eventually("they are counted", Duration::from_secs(5), || async {
+        (caller.metric("events_published_total").await == expected.len() as f64).then_some(())
+    })
+    .await;
 
     // Redis dies and comes back empty; meanwhile things happen.
     redis.kill();
@@ -114,17 +118,70 @@ async fn the_events_of_another_journal_go() {
     }
 }
 
-/// Deleted by somebody while all is quiet: noticed, and written again.
+/// By somebody, while all is quiet or while there is more to tell: noticed, and written again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_deleted_is_written_again() {
+async fn a_stream_that_is_deleted_or_emptied_is_written_again() {
     let redis = need!(Redis::start().await);
     let api = Api::start(parts(SimStorage::new(), nowhere(), &redis.url())).await;
     for price in 100..300 {
         place(&api.caller, "a", "SELL", 1, price).await;
     }
-    let before = until(&redis, 200).await;
+    let mut before = until(&redis, 200).await;
     let mut connection = redis.connection().await.unwrap();
-    let _: () = ::redis::cmd("DEL").arg(STREAM).query_async(&mut connection).await.unwrap();
-    assert_eq!(until(&redis, 200).await, before);
+    let done = async |connection: &mut ::redis::aio::MultiplexedConnection, command: &[&str]| {
+        let mut harm = ::redis::cmd(command[0]);
+        command[1..].iter().for_each(|word| _ = harm.arg(*word));
+        let _: ::redis::Value = harm.query_async(connection).await.unwrap();
+    };
+    for (harm, is_quiet) in [
+        (["DEL", STREAM].as_slice(), true),
+        (&["DEL", STREAM], false),
+        (&["XTRIM", STREAM, "MAXLEN", "0"], true),
+        (&["XDEL", STREAM, "the last"], true),
+    ] {
+        let last = before.last().unwrap().0.clone();
+        let harm: Vec<&str> = harm
+            .iter()
+            .map(|word| if *word == "the last" { last.as_str() } else { word })
+            .collect();
+        done(&mut connection, &harm).await;
+        if !is_quiet {
+            place(&api.caller, "a", "SELL", 1, 900).await;
+        }
+        let all = before.len() + usize::from(!is_quiet);
+        let found = eventually(
+            &format!("all is there again after {harm:?}"),
+            Duration::from_secs(15),
+            || async {
+                let found = after(&redis, "0-0").await;
+                (found.len() == all).then_some(found)
+            },
+        )
+        .await;
+        assert_eq!(found[..before.len()], before, "{harm:?}");
+        before = found;
+    }
+    api.stop().await;
+}
+
+/// An older copy of the journal was put back: what was told after it never happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_beyond_the_journals_end_go() {
+    let redis = need!(Redis::start().await);
+    let storage = SimStorage::new();
+    let api = Api::start(parts(storage.clone(), nowhere(), &redis.url())).await;
+    place(&api.caller, "a", "SELL", 1, 100).await;
+    until(&redis, 1).await;
+    let mut connection = redis.connection().await.unwrap();
+    let mut add = ::redis::cmd("XADD");
+    add.arg(STREAM).arg("99-0").arg("type").arg("order.placed").arg("data").arg("{}");
+    let _: ::redis::Value = add.query_async(&mut connection).await.unwrap();
+    let ids = async || -> Vec<String> {
+        after(&redis, "0-0").await.into_iter().map(|(id, ..)| id).collect()
+    };
+    eventually("only what happened is there", Duration::from_secs(10), async || {
+        (ids().await == ["2-0"]).then_some(())
+    })
+    .await;
     api.stop().await;
 }

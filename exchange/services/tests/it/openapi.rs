@@ -95,6 +95,14 @@ async fn everything(caller: &Caller) -> Vec<Exchanged> {
     ask("GET", "/api/users/{user_id}/orders", &["a"], None).await;
     ask("GET", "/api/users/{user_id}/orders", &["a", "?limit=x"], None).await;
     ask("GET", "/api/users/{user_id}/orders", &["%07"], None).await;
+    for (method, path) in [
+        ("GET", one),
+        ("DELETE", one),
+        ("GET", "/api/users/{user_id}/orders"),
+        ("GET", "/api/orderbook/{symbol}"),
+    ] {
+        ask(method, path, &["%FF"], None).await;
+    }
     ask("GET", "/api/orderbook/{symbol}", &["BTCUSD"], None).await;
     ask("GET", "/api/orderbook/{symbol}", &["BTCUSD", "?depth=1001"], None).await;
     ask("GET", "/api/orderbook/{symbol}", &["NOPE"], None).await;

@@ -35,17 +35,30 @@ impl Stream {
 
     /// The next event of that name with what it says, and its id.
     async fn next(&mut self, name: &str) -> (Value, Option<String>) {
-        let (mut is_it, mut id, mut data) = (false, None, None);
+        self.one_of(&[name]).await.1
+    }
+
+    /// The next event of each of two names, in whichever order they come.
+    async fn both(&mut self, first: &str, second: &str) -> Vec<(Value, Option<String>)> {
+        let (found, one) = self.one_of(&[first, second]).await;
+        let other = self.next(if found == first { second } else { first }).await;
+        if found == first { vec![one, other] } else { vec![other, one] }
+    }
+
+    async fn one_of(&mut self, names: &[&str]) -> (String, (Value, Option<String>)) {
+        let (mut name, mut id, mut data) = (String::new(), None, None);
         loop {
             let line = self.line().await.expect("it goes on");
             if let Some(event) = line.strip_prefix("event: ") {
-                (is_it, id, data) = (event == name, None, None);
+                (name, id, data) = (event.to_owned(), None, None);
             } else if let Some(text) = line.strip_prefix("data: ") {
                 data = Some(serde_json::from_str(text).unwrap());
             } else if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.to_owned());
-            } else if let (true, "", Some(data)) = (is_it, line.as_str(), data.take()) {
-                return (data, id);
+            } else if let (true, "", Some(data)) =
+                (names.contains(&name.as_str()), line.as_str(), data.take())
+            {
+                return (name, (data, id));
             }
         }
     }
@@ -66,9 +79,10 @@ async fn books_trades_and_own_orders_are_told_in_their_order() {
     assert_eq!((&book["symbol"], &book["asks"]), (&json!("ETHUSD"), &json!([])));
 
     place(caller, "a", "SELL", 5).await;
-    let (order, placed) = listener.next("order").await;
+    // Which of the two comes first is open.
+    let mut told = listener.both("order", "book").await;
+    let ((book, _), (order, placed)) = (told.pop().unwrap(), told.pop().unwrap());
     assert_eq!((&order["order_id"], &order["status"]), (&json!("1"), &json!("NEW")));
-    let (book, _) = listener.next("book").await;
     assert_eq!(book["asks"], json!([{"price": 100, "quantity": 5, "orders": 1}]));
 
     place(caller, "b", "BUY", 2).await;
@@ -103,8 +117,9 @@ async fn what_was_not_asked_for_is_not_told() {
     let order = json!({"user_id": "b", "symbol": "BTCUSD", "side": "SELL", "type": "LIMIT",
                        "quantity": 1, "price": 7});
     assert_eq!(caller.post(&order).await.0, 201);
-    assert_eq!(of_another.next("order").await.0["symbol"], "BTCUSD");
-    assert_eq!(of_another.next("book").await.0["symbol"], "BTCUSD");
+    for (told, _) in of_another.both("order", "book").await {
+        assert_eq!(told["symbol"], "BTCUSD");
+    }
     for (query, status, code) in [
         ("?depth=0", 400, "INVALID_PARAMETER"),
         ("?symbol=NOPE", 422, "UNKNOWN_SYMBOL"),

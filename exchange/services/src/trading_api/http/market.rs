@@ -1,7 +1,7 @@
 //! Books and trades.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use exchange_api::{ApiError, BookView, ErrorBody, ErrorCode, TradeList};
@@ -9,6 +9,7 @@ use exchange_matching::{Symbol, TradeId, UnknownSymbol};
 
 use super::App;
 use super::query::{LIST_DEFAULT, LIST_MAX, Parameters, before, bounded, page};
+use super::word::Word;
 use crate::common::error_response;
 use crate::trading_api::tape::Printed;
 
@@ -31,7 +32,7 @@ const DEPTH_MAX: usize = 1000;
 )]
 pub(super) async fn get_book(
     State(app): State<App>,
-    Path(symbol): Path<String>,
+    Word(symbol): Word,
     Query(query): Query<Parameters>,
 ) -> Response {
     let symbol = match symbol_named(&symbol) {

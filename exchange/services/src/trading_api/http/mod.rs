@@ -8,6 +8,7 @@ mod orders;
 mod query;
 mod status;
 mod stream;
+mod word;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 

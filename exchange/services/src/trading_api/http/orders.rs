@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use exchange_api::{
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::query::{LIST_DEFAULT, LIST_MAX, Parameters, before, bounded, page};
+use super::word::Word;
 use crate::common::error_response;
 use crate::trading_api::exchange::HeldOrder;
 
@@ -138,12 +139,13 @@ pub(super) async fn list_orders(
     responses(
         (status = 200, description = "The newest first.", body = OrderList),
         (status = 400, description = "A parameter is wrong.", body = ErrorBody),
+        (status = 404, description = "The path is not readable.", body = ErrorBody),
         (status = 422, description = "No user can be called this.", body = ErrorBody),
     )
 )]
 pub(super) async fn list_orders_of_user(
     State(app): State<App>,
-    Path(user): Path<String>,
+    Word(user): Word,
     Query(query): Query<Parameters>,
 ) -> Response {
     let user = UserId::new(&user)
@@ -180,7 +182,7 @@ fn list(app: &App, query: &Parameters, user: Option<&UserId>) -> Result<OrderLis
         (status = 404, description = "There is none, or none any more in memory.", body = ErrorBody),
     )
 )]
-pub(super) async fn get_order(State(app): State<App>, Path(id): Path<String>) -> Response {
+pub(super) async fn get_order(State(app): State<App>, Word(id): Word) -> Response {
     let view = parse_id(&id).and_then(|order_id| {
         app.exchange().order(order_id).map(HeldOrder::view).ok_or_else(|| no_order(&id))
     });
@@ -202,7 +204,7 @@ pub(super) async fn get_order(State(app): State<App>, Path(id): Path<String>) ->
         (status = 503, description = "Nothing was done; try again.", body = ErrorBody),
     )
 )]
-pub(super) async fn cancel_order(State(app): State<App>, Path(id): Path<String>) -> Response {
+pub(super) async fn cancel_order(State(app): State<App>, Word(id): Word) -> Response {
     let answer = match parse_id(&id) {
         Ok(order_id) => app.sequencer.cancel(order_id).await,
         Err(error) => Err(error),
@@ -232,7 +234,7 @@ pub(super) async fn cancel_order(State(app): State<App>, Path(id): Path<String>)
 )]
 pub(super) async fn replace_order(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Word(id): Word,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let replace = parse_id(&id).and_then(|order_id| {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::App;
 use super::market::symbol_named;
@@ -31,6 +32,8 @@ const DEPTH_MAX: usize = 100;
 /// Events between the one who writes them and the connection; a slow reader makes the writer wait, which then
 /// misses news and says so.
 const WRITTEN_MAX: usize = 64;
+/// Who reads nothing for so long has gone, and gives its place up.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 /// A proxy that keeps answers until they are whole would keep these for ever.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
@@ -60,9 +63,13 @@ pub(super) async fn stream(State(app): State<App>, Query(query): Query<Parameter
         Err(error) => return error_response(error),
     };
     let (write, mut written) = mpsc::channel(WRITTEN_MAX);
+    let mut stopping = listener.app.stopping.clone();
     tokio::spawn(async move {
         // However it ends, the stream does.
-        let _ = listener.run(write).await;
+        tokio::select! {
+            () = stopped(&mut stopping) => {}
+            _ = listener.run(write) => {}
+        }
     });
     let events = poll_fn(move |context| written.poll_recv(context));
     ([UNBUFFERED], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
@@ -101,12 +108,11 @@ impl Listener {
 
     async fn run(mut self, write: mpsc::Sender<Written>) -> Result<(), Gone> {
         let mut every = tokio::time::interval(BOOKS_EVERY);
-        let mut stopping = self.app.stopping.clone();
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told: Vec<Option<u64>> = vec![None; self.symbols.len()];
         loop {
             tokio::select! {
                 () = write.closed() => return Err(Gone),
-                () = stopped(&mut stopping) => return Ok(()),
                 _ = every.tick() => self.books(&mut told, &write).await?,
                 news = self.news.recv() => match news {
                     Ok(news) => self.news_of(&news, &write).await?,
@@ -141,15 +147,12 @@ impl Listener {
 
     async fn news_of(&self, news: &News, write: &mpsc::Sender<Written>) -> Result<(), Gone> {
         let id = news.seq.to_string();
-        let is_asked = |symbol: &str| self.symbols.iter().any(|one| one.as_str() == symbol);
-        for trade in news.trades.iter().filter(|trade| is_asked(&trade.symbol)) {
-            send(write, event("trade", trade).map(|event| event.id(&id))).await?;
+        for printed in news.trades.iter().filter(|one| self.symbols.contains(&one.trade.symbol)) {
+            send(write, event("trade", &printed.view()).map(|event| event.id(&id))).await?;
         }
-        let user = self.user.as_ref().map(UserId::as_str);
-        let own = |user_id: &str| user.is_some_and(|user| user == user_id);
-        let orders = news.orders.iter().filter(|order| own(&order.user_id));
-        for order in orders.filter(|order| is_asked(&order.symbol)) {
-            send(write, event("order", order).map(|event| event.id(&id))).await?;
+        let own = news.orders.iter().filter(|one| self.user.as_ref() == Some(&one.place.user));
+        for changed in own.filter(|one| self.symbols.contains(&one.place.symbol)) {
+            send(write, event("order", &changed.view()).map(|event| event.id(&id))).await?;
         }
         Ok(())
     }
@@ -171,5 +174,5 @@ async fn send(
 ) -> Result<(), Gone> {
     // The types have no value that JSON cannot hold.
     let Ok(event) = event else { return Ok(()) };
-    write.send(Ok(event)).await.map_err(|_| Gone)
+    write.send_timeout(Ok(event), READ_WITHIN).await.map_err(|_| Gone)
 }

@@ -13,8 +13,13 @@ use super::store::{Session, Store, StoreError};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const WRITE: &str = include_str!("batch.sql");
+/// Whether the tables have what was added to them last.
+const NEWEST_COLUMN: &str = "SELECT count(*) FROM pg_attribute
+    WHERE attrelid = 'orders'::regclass AND attname = 'end_reason' AND NOT attisdropped";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The end of a day is one record and may change a million orders: so many rows may take a second more.
+const ROWS_A_SECOND: usize = 5000;
 
 /// A database to connect to.
 #[derive(Debug)]
@@ -79,6 +84,10 @@ impl Store for PostgresStore {
         // From here on the driver ends with this guard, also when a query fails.
         let mut unfinished = DriverGuard(Some(driver));
         query("creating the tables", client.batch_execute(SCHEMA)).await?;
+        let columns = query("looking at the tables", client.query_one(NEWEST_COLUMN, &[])).await?;
+        if columns.get::<_, i64>(0) == 0 {
+            return Err(StoreError::Outdated);
+        }
         query(
             "creating the cursor",
             client.execute(
@@ -105,6 +114,14 @@ impl Store for PostgresStore {
     }
 }
 
+impl PostgresSession {
+    /// The server's own limit, too.
+    async fn allow(&self, time: Duration) -> Result<(), StoreError> {
+        let set = format!("SET statement_timeout = {}", time.as_millis());
+        query("setting the time-out", self.client.batch_execute(&set)).await
+    }
+}
+
 struct DriverGuard(Option<JoinHandle<()>>);
 
 impl Drop for DriverGuard {
@@ -121,7 +138,17 @@ impl Session for PostgresSession {
         let (from, to) = (signed(batch.from_seq), signed(batch.to_seq));
         let cursor: [&(dyn ToSql + Sync); 3] = [&self.journal_id, &from, &to];
         let parameters: Vec<_> = cursor.into_iter().chain(columns.parameters()).collect();
-        let row = query("writing a batch", self.client.query_one(&self.write, &parameters)).await?;
+        let rows = batch.orders.len() + batch.changes.len() + batch.trades.len();
+        let more = Duration::from_secs((rows / ROWS_A_SECOND) as u64);
+        let allowed = QUERY_TIMEOUT + more;
+        if !more.is_zero() {
+            self.allow(allowed).await?;
+        }
+        let writing = self.client.query_one(&self.write, &parameters);
+        let row = bounded("writing a batch", allowed, writing).await?;
+        if !more.is_zero() {
+            self.allow(QUERY_TIMEOUT).await?;
+        }
         if row.get::<_, i64>(0) != 1 {
             return Err(StoreError::CursorMoved { expected_seq: batch.from_seq });
         }

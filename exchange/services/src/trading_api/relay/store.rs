@@ -34,6 +34,12 @@ pub enum StoreError {
         /// Where it should have been.
         expected_seq: u64,
     },
+    /// The tables are an earlier version's.
+    #[error(
+        "the tables in the database were made by an earlier version: drop orders, trades and relay_cursor, and \
+         all of it is written again from the journal"
+    )]
+    Outdated,
     /// The tables belong to another journal.
     #[error(
         "the database belongs to journal {theirs}, this is journal {ours}: use the journal it belongs to, or an empty database"

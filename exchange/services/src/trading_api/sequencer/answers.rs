@@ -40,10 +40,12 @@ pub(super) fn already_filled(order_id: OrderId) -> ApiError {
     ApiError::new(ErrorCode::OrderAlreadyFilled, message)
 }
 
-/// Whether the order is already what it is to become.
-pub(super) fn has(held: &HeldOrder, replace: &Replace) -> bool {
-    replace.price.is_none_or(|price| held.state.kind.price() == Some(price))
-        && replace.quantity.is_none_or(|quantity| held.state.quantity == quantity)
+/// Whether the order is already what it is to become, once what is under way has been carried out.
+pub(super) fn has(held: &HeldOrder, under_way: Option<&Replace>, replace: &Replace) -> bool {
+    let price = under_way.and_then(|one| one.price).or(held.state.kind.price());
+    let quantity = under_way.and_then(|one| one.quantity).unwrap_or(held.state.quantity);
+    replace.price.is_none_or(|new| price == Some(new))
+        && replace.quantity.is_none_or(|new| quantity == new)
 }
 
 /// Why an order cannot be replaced.

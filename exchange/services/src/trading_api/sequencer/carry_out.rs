@@ -17,15 +17,11 @@ pub(super) fn carry_out(
     channel: &str,
 ) -> Result<(Option<Answer>, Effects), ApplyError> {
     let cause = record.clone();
-    // What ends may be forgotten at once; it is to be told of all the same.
-    let named = match &record {
-        Record::Cancel { order_id, .. } => exchange.order(*order_id).cloned(),
-        Record::Replace { replace, .. } => exchange.order(replace.order_id).cloned(),
-        _ => None,
-    };
     let effects = exchange.apply(record)?;
     count(metrics, &cause, &effects, channel);
-    let told = named.zip(effects.orders.first()).map(|(held, state)| Ok(held.view_at(state)));
+    // What ends may be forgotten at once; it is to be told of all the same.
+    let named = effects.orders.first().and_then(|order| exchange.just_held(order.order_id));
+    let told = named.map(|held| Ok(held.view()));
     let answer = match cause {
         // Written before the sequencer begins, and never again.
         Record::Genesis { .. } => return Err(ApplyError::Genesis),

@@ -31,6 +31,10 @@ use crate::common::unix_us;
 /// what the journal's queue holds, so that appending never waits.
 pub const REQUESTS_MAX: usize = 4096;
 
+/// A day's end that is further away is a mistake of the clock's; one that was set back by less than an hour
+/// ends no day twice.
+const LONGEST_DAY_US: u64 = 25 * 3_600_000_000;
+
 /// The answer to a request.
 pub type Answer = Result<OrderView, ApiError>;
 
@@ -173,7 +177,7 @@ pub struct Sequencer {
     /// Keys of the orders among them, with their numbers in the journal.
     keys_in_flight: HashMap<ClientOrderId, u64>,
     cancels_in_flight: HashMap<OrderId, u64>,
-    /// The last of each order.
+    /// The last of each order, with what those before it have new.
     replaces_in_flight: HashMap<OrderId, (u64, Replace)>,
     next_order_id: OrderId,
     /// As [`Exchange::taken`], with what is in flight.
@@ -213,7 +217,8 @@ impl Sequencer {
         let (next_order_id, taken, day_ends_us) = {
             let exchange = read(&exchange);
             // A day that ended while the service was away ends when it is back, before anything else.
-            let since = if exchange.taken() > 0 { exchange.last_at_us() } else { unix_us() };
+            let now = unix_us();
+            let since = if exchange.taken() > 0 { exchange.last_at_us().min(now) } else { now };
             (exchange.next_order_id(), exchange.taken(), day_end.next_after(since))
         };
         let sequencer = Self {
@@ -279,6 +284,10 @@ impl Sequencer {
 
     fn end_day_if_over(&mut self) -> Result<(), SequencerError> {
         let at_us = unix_us();
+        // A clock that was far ahead, and is set right, must not make this day a long one.
+        if self.day_ends_us > at_us.saturating_add(LONGEST_DAY_US) {
+            self.day_ends_us = self.day_end.next_after(at_us);
+        }
         if at_us < self.day_ends_us || self.stopping {
             return Ok(());
         }
@@ -400,26 +409,25 @@ impl Sequencer {
     fn replace(&mut self, replace: Replace, waiter: Waiter) -> Result<(), SequencerError> {
         let order_id = replace.order_id;
         let before = self.replaces_in_flight.get(&order_id).copied();
-        if let Some((seq, same)) = before
-            && same == replace
-            && let Some(first) = self.in_flight_mut(seq)
-        {
-            first.waiting.push(waiter);
-            return Ok(());
-        }
-        let answer = {
+        let (answer, is_so) = {
             let exchange = read(&self.exchange);
+            let held = exchange.order(order_id);
+            let under_way = before.map(|(_, under_way)| under_way);
+            let is_so = held.is_some_and(|held| has(held, under_way.as_ref(), &replace));
             match exchange.check(&Command::Replace(replace)) {
-                Err(refused) => Some(Err(too_late(&exchange, order_id, &refused))),
-                // A client that did not hear the first answer asks again: the order must not lose its place
-                // in the queue by that.
-                Ok(()) if before.is_none() => exchange
-                    .order(order_id)
-                    .filter(|held| has(held, &replace))
-                    .map(|held| Ok(held.view())),
-                Ok(()) => None,
+                Err(refused) => (Some(Err(too_late(&exchange, order_id, &refused))), is_so),
+                Ok(()) => (held.filter(|_| is_so).map(|held| Ok(held.view())), is_so),
             }
         };
+        // A client that did not hear the first answer asks again: the order must not lose its place in the
+        // queue by that.
+        if let Some((seq, _)) = before
+            && is_so
+            && let Some(last) = self.in_flight_mut(seq)
+        {
+            last.waiting.push(waiter);
+            return Ok(());
+        }
         // Unlike cancels, of which an order has one, replacements must not pass the bound.
         if let Some(answer) = answer.or_else(|| self.room_in_backlog().err().map(Err)) {
             waiter.answer(answer);
@@ -428,7 +436,12 @@ impl Sequencer {
         let record = Record::Replace { replace, at_us: unix_us() };
         let seq = self.append(record, "direct", vec![waiter])?;
         self.taken += 1;
-        self.replaces_in_flight.insert(order_id, (seq, replace));
+        let under_way = before.map_or(replace, |(_, before)| Replace {
+            order_id,
+            price: replace.price.or(before.price),
+            quantity: replace.quantity.or(before.quantity),
+        });
+        self.replaces_in_flight.insert(order_id, (seq, under_way));
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Profiles of the exchange: of each of the lab's services for itself, while its simulators send
-# orders. Starts the lab where it is down, and then takes it down again.
+# Profiles of the exchange: of each of its services for itself, while its simulators send orders;
+# Prometheus, which only watches them, is not among them unless it is named. Starts the lab where it
+# is down, and then takes it down again.
 #   profile.sh SECONDS KIND...     kinds: cpu, off-cpu, lock, threads, heap, allocs
 # Wants TEMBLOR (the program) and SUDO (empty for root) in the environment; PROFILE_SERVICES names
-# other services than all.
+# other services than these.
 set -euo pipefail
 
 : "${TEMBLOR:?the path of the temblor program}"

@@ -12,8 +12,8 @@ wanted='
   PostgreSQL 13 or newer (server)    postgresql
   Redis (server)                     redis-server
   nginx                              nginx
+  Prometheus (server)                prometheus
   iproute2 and nftables              iproute2 nftables
-  Prometheus (for tests only)        prometheus
   bpftrace (for tests; runs of your own scripts want it, too)  bpftrace
   Docker (for tests only)            docker.io, or another that brings dockerd
   Chromium (for tests only)          chromium; without it the tests of the page are skipped

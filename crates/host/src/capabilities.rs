@@ -69,11 +69,12 @@ pub fn capabilities() -> Vec<Capability> {
             .iter()
             .map(|(program, package)| entry(program, "lab", program_state(program, package))),
     );
+    table.push(entry("prometheus", "lab", prometheus()));
     table.push(entry("bpftrace", "a user's own scripts", bpftrace()));
     table
 }
 
-/// The lab's servers, and the package that brings each on Debian and Ubuntu.
+/// The servers that the lab cannot go without, and the package that brings each on Debian and Ubuntu.
 const SERVERS: &[(&str, &str)] = &[
     ("postgres", "postgresql"),
     ("initdb", "postgresql"),
@@ -236,6 +237,18 @@ fn namespaces() -> State {
         available(path)
     } else {
         missing(format!("{path} is not there"), "boot a kernel built with CONFIG_NET_NS=y")
+    }
+}
+
+/// The lab can be started without it, if somebody says so.
+fn prometheus() -> State {
+    match programs::find("prometheus") {
+        Some(path) => available(path.display().to_string()),
+        None => State::Fallback {
+            via: "a lab without it (TEMBLOR_LAB_WITHOUT=prometheus)".into(),
+            lacks: "the services' figures over time (Debian, Ubuntu: apt-get install prometheus)"
+                .into(),
+        },
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Options {
     pub network: Option<Range>,
     /// Where the exchange's own programs are; `None` is beside this program.
     pub exchange_bin: Option<PathBuf>,
+    /// The optional services that it is started without.
+    pub without: Vec<String>,
     /// How long everything together may take to become healthy.
     pub start_within_ms: u64,
     /// How to start the supervisor.
@@ -52,6 +54,7 @@ impl Default for Options {
             link: "temblor0".into(),
             network: None,
             exchange_bin: None,
+            without: Vec::new(),
             start_within_ms: 60_000,
             supervisor: SupervisorCommand {
                 program: None,
@@ -64,7 +67,7 @@ impl Default for Options {
 impl Options {
     /// The defaults, with what the environment says otherwise: `TEMBLOR_LAB_RUNTIME_DIR`,
     /// `TEMBLOR_LAB_DATA_DIR`, `TEMBLOR_LAB_LINK`, `TEMBLOR_LAB_NETWORK`, `TEMBLOR_LAB_START_SECONDS`,
-    /// `TEMBLOR_EXCHANGE_BIN`.
+    /// `TEMBLOR_LAB_WITHOUT`, `TEMBLOR_EXCHANGE_BIN`.
     ///
     /// # Errors
     /// `TEMBLOR_LAB_NETWORK` is no range, or `TEMBLOR_LAB_START_SECONDS` no number of seconds.
@@ -89,6 +92,9 @@ impl Options {
         }
         if let Some(seconds) = text("TEMBLOR_LAB_START_SECONDS") {
             options.start_within_ms = start_within_ms(&seconds)?;
+        }
+        if let Some(without) = text("TEMBLOR_LAB_WITHOUT") {
+            options.without = names(&without);
         }
         options.exchange_bin = path("TEMBLOR_EXCHANGE_BIN");
         Ok(options)
@@ -141,19 +147,22 @@ impl Options {
         Ok(())
     }
 
-    /// What the lab is made of: the file that the options name, or else the built-in lab.
+    /// What the lab is made of: the file that the options name, or else the built-in lab, less what
+    /// it is started without.
     ///
     /// # Errors
-    /// The file cannot be read, or is wrong.
+    /// The file cannot be read, or is wrong, or the lab cannot go without what is left out.
     pub fn read_lab(&self) -> Result<Lab> {
-        match &self.lab {
-            None => Ok(Lab::exchange()?),
+        let lab = match &self.lab {
+            None => Lab::exchange()?,
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .doing(|| format!("read the lab's file {}", path.display()))?;
-                Ok(Lab::parse(&path.display().to_string(), &text)?)
+                Lab::parse(&path.display().to_string(), &text)?
             }
-        }
+        };
+        lab.without(&self.without)
+            .map_err(|problem| Error::Option(format!("TEMBLOR_LAB_WITHOUT: {problem}")))
     }
 
     pub(crate) fn state_file(&self) -> PathBuf {
@@ -180,6 +189,11 @@ impl Options {
     }
 }
 
+/// Names with commas between them.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// From a tenth of the usual bound to what a slow emulator may take.
 fn start_within_ms(seconds: &str) -> Result<u64> {
     match seconds.parse::<u64>() {
@@ -202,6 +216,19 @@ mod tests {
             assert!(error.to_string().contains("from 5 to 3600"), "{error}");
             assert_eq!(error.kind(), crate::Kind::Input);
         }
+    }
+
+    #[test]
+    fn a_lab_is_read_less_what_it_goes_without() {
+        assert_eq!(names(" prometheus, nginx,"), ["prometheus", "nginx"]);
+        assert_eq!(names(" , "), [""; 0]);
+        let without = |list| Options { without: names(list), ..Options::default() }.read_lab();
+        let has = |lab: &Lab| lab.services.iter().any(|s| s.name.value == "prometheus");
+        assert!(has(&without("").unwrap()));
+        assert!(!has(&without("prometheus").unwrap()));
+        let error = without("postgres").unwrap_err();
+        assert!(error.to_string().contains("TEMBLOR_LAB_WITHOUT"), "{error}");
+        assert_eq!(error.kind(), crate::Kind::Input);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Seeker<'_> {
         };
         // The file was checked: every name in it is known.
         let fill = |text: &str| template::fill(text, value).unwrap_or_else(|_| text.to_owned());
-        let found = self.program(&service.program, service.from);
+        let found = self.program(&service.program, service);
         let copied = service.from == ProgramSource::Exchange;
         let program = if copied {
             self.options.data_dir.join("bin").join(&service.program)
@@ -144,7 +144,7 @@ impl Seeker<'_> {
             .iter()
             .map(|init| {
                 let run: Vec<_> = init.run.iter().map(|arg| arg.value.as_str()).collect();
-                let program = self.program(run[0], service.from);
+                let program = self.program(run[0], service);
                 (command_of(program, &run[1..]), init.input.clone())
             })
             .collect();
@@ -153,7 +153,7 @@ impl Seeker<'_> {
             Health::Http(path) => HealthPlan::Http(path.clone()),
             Health::Command(command) => {
                 let run: Vec<_> = command.iter().map(String::as_str).collect();
-                let program = self.program(run[0], service.from);
+                let program = self.program(run[0], service);
                 HealthPlan::Command(command_of(program, &run[1..]))
             }
         };
@@ -191,8 +191,8 @@ impl Seeker<'_> {
         }
     }
 
-    fn program(&mut self, name: &str, from: ProgramSource) -> PathBuf {
-        let found = match from {
+    fn program(&mut self, name: &str, service: &Service) -> PathBuf {
+        let found = match service.from {
             ProgramSource::Path => programs::find(name),
             ProgramSource::Postgresql => programs::find_postgresql(name),
             ProgramSource::Exchange => {
@@ -201,7 +201,7 @@ impl Seeker<'_> {
             }
         };
         found.unwrap_or_else(|| {
-            let how = match from {
+            let mut how = match service.from {
                 ProgramSource::Exchange => {
                     "build the exchange (`make build`), or name its directory in TEMBLOR_EXCHANGE_BIN"
                         .to_owned()
@@ -209,6 +209,10 @@ impl Seeker<'_> {
                 ProgramSource::Postgresql => "install the package postgresql".to_owned(),
                 ProgramSource::Path => format!("install the package that has {name}"),
             };
+            if service.optional {
+                let service = &service.name.value;
+                how = format!("{how}, or go without it: TEMBLOR_LAB_WITHOUT={service}");
+            }
             self.miss(format!("the program {name}"), how);
             PathBuf::new()
         })
@@ -280,6 +284,11 @@ mod tests {
         assert_eq!(error.kind(), crate::Kind::Machine);
         let said = error.to_string();
         assert!(said.contains("no-such-a") && said.contains("no-such-b"), "{said}");
+        assert!(!said.contains("TEMBLOR_LAB_WITHOUT"), "{said}");
+        let optional = text.replace("name: b,", "name: b, optional: true,");
+        let lab = Lab::parse("t", &optional).unwrap();
+        let said = Plan::new(&lab, &Options::default(), network).unwrap_err().to_string();
+        assert!(said.ends_with("no-such-b, or go without it: TEMBLOR_LAB_WITHOUT=b"), "{said}");
     }
 
     #[test]

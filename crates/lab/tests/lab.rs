@@ -206,6 +206,28 @@ fn what_is_taken_or_missing_is_refused_before_anything_starts() {
     assert!(occupied.join("theirs").exists());
 }
 
+#[test]
+fn a_lab_goes_without_what_is_optional_and_missing() {
+    let Some(lab) = TestLab::new(8, "small.yaml") else { return };
+    let text = fs::read_to_string(lab.options.lab.as_ref().unwrap()).unwrap();
+    let more = "  - {name: extra, program: no-such-program, user: nobody, port: 1, health: tcp, optional: true}\n";
+    let file = lab.root.path().join("optional.yaml");
+    fs::write(&file, format!("{text}\n{more}")).unwrap();
+    let with = Options { lab: Some(file), ..lab.options.clone() };
+    let error = up(&with).unwrap_err();
+    assert_eq!(error.kind(), Kind::Machine, "{error}");
+    assert!(error.to_string().contains("TEMBLOR_LAB_WITHOUT=extra"), "{error}");
+    lab.assert_nothing_left();
+    let without = |name: &str| Options { without: vec![name.to_owned()], ..with.clone() };
+    assert_eq!(up(&without("redis")).unwrap_err().kind(), Kind::Input);
+    lab.assert_nothing_left();
+    let state = up(&without("extra")).unwrap().state;
+    let names: Vec<_> = state.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["redis", "nginx"]);
+    assert_eq!(down(&lab.options).unwrap().stopped, names);
+    lab.assert_nothing_left();
+}
+
 /// A lab of a test's own, with a place, a link and a range that no other has; down again when it
 /// goes out of scope, however the test ends.
 struct TestLab {

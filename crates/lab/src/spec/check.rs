@@ -12,6 +12,11 @@ const SERVICES_MAX: usize = 32;
 type Problem = (u64, String);
 
 pub(super) fn check(lab: &Lab) -> Result<(), Problem> {
+    check_services(lab)?;
+    check_optional(lab)
+}
+
+fn check_services(lab: &Lab) -> Result<(), Problem> {
     if lab.services.is_empty() || lab.services.len() > SERVICES_MAX {
         let count = lab.services.len();
         return Err((0, format!("a lab has 1 to {SERVICES_MAX} services, this one {count}")));
@@ -159,6 +164,23 @@ fn unknown_variable(service: &str, name: &str) -> String {
     )
 }
 
+/// Without any one of its optional services the lab is as sound as with it. That is enough for any
+/// number of them: what one needs of another is seen when the other is missing.
+fn check_optional(lab: &Lab) -> Result<(), Problem> {
+    for left_out in lab.services.iter().filter(|service| service.optional) {
+        let mut rest = lab.clone();
+        rest.services.retain(|service| service.name != left_out.name);
+        if rest.services.iter().all(|service| service.optional) {
+            let message = "a lab has at least one service that is not optional".to_owned();
+            return Err((line(&left_out.name), message));
+        }
+        check_services(&rest).map_err(|(line, message)| {
+            (line, format!("{} is optional, and without it: {message}", left_out.name.value))
+        })?;
+    }
+    Ok(())
+}
+
 /// Every round starts whoever waits for nobody any more; a round that starts none has found a
 /// circle.
 fn check_order(lab: &Lab) -> Result<(), Problem> {
@@ -198,8 +220,29 @@ mod tests {
             ("market-simulator", 8081),
             ("order-flow-simulator", 8082),
             ("nginx", 80),
+            ("prometheus", 9090),
         ];
         assert_eq!(found, expected);
+        let optional: Vec<_> = lab.services.iter().filter(|s| s.optional).collect();
+        assert_eq!(optional.len(), 1);
+        assert_eq!(optional[0].name.value, "prometheus");
+    }
+
+    /// A service that is added is not forgotten: those that are ours have metrics.
+    #[test]
+    fn every_service_of_ours_is_scraped() {
+        let lab = Lab::exchange().unwrap();
+        let prometheus = lab.services.iter().find(|s| s.name.value == "prometheus").unwrap();
+        let config = &prometheus.files["{run}/prometheus.yml"].value;
+        let ours: Vec<_> =
+            lab.services.iter().filter(|s| s.from == ProgramSource::Exchange).collect();
+        assert!(!ours.is_empty());
+        for service in ours {
+            let name = &service.name.value;
+            let target = format!("\"{{addr.{name}}}:{{port.{name}}}\"");
+            let label = format!("labels: {{service: {name}}}");
+            assert!(config.contains(&target) && config.contains(&label), "{name}:\n{config}");
+        }
     }
 
     /// A good service in eight lines, the first of them line 3; `{}` takes one more.
@@ -232,6 +275,14 @@ mod tests {
                 8,
                 "two services",
             ),
+            (with("    optional: true\n"), 3, "not optional"),
+            (
+                with(
+                    "    after: [b]\n  - {name: b, program: p, user: u, port: 2, health: tcp, optional: true}\n",
+                ),
+                8,
+                "b is optional, and without it: a waits for \"b\"",
+            ),
             ("name: t\nservices: []\n".into(), 0, "1 to 32 services"),
             ("name: [\n".into(), 1, ""),
         ];
@@ -242,5 +293,22 @@ mod tests {
             assert!(shown.contains(said), "{said:?} is not in {shown:?}\n{text}");
             assert_eq!(error.line, line, "{shown}\n{text}");
         }
+    }
+
+    #[test]
+    fn only_what_is_optional_can_be_left_out() {
+        let lab = Lab::exchange().unwrap();
+        let count = lab.services.len();
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let rest = lab.clone().without(&names(&["prometheus"])).unwrap();
+        assert_eq!(rest.services.len(), count - 1);
+        assert_eq!(rest.services[..], lab.services[..count - 1], "the others keep their addresses");
+        assert_eq!(lab.clone().without(&[]).unwrap(), lab);
+        for wrong in ["postgres", "promteheus"] {
+            let said = lab.clone().without(&names(&["prometheus", wrong])).unwrap_err();
+            assert!(said.contains(wrong) && said.ends_with("there is prometheus"), "{said}");
+        }
+        let said = Lab::parse("f", &with("")).unwrap().without(&names(&["a"])).unwrap_err();
+        assert!(said.ends_with("there is none"), "{said}");
     }
 }

@@ -46,6 +46,9 @@ pub struct Service {
     /// How often, once it has been well.
     #[serde(default = "two_seconds")]
     pub health_every_ms: u64,
+    /// Whether the lab may be started without it; then no other service may need it.
+    #[serde(default)]
+    pub optional: bool,
     /// The services that must be healthy before it starts.
     #[serde(default)]
     pub after: Vec<Spanned<String>>,
@@ -183,6 +186,24 @@ impl Lab {
             message,
         })?;
         Ok(lab)
+    }
+
+    /// The lab without some of its optional services.
+    ///
+    /// # Errors
+    /// One of the names is no optional service of this lab.
+    pub(crate) fn without(mut self, names: &[String]) -> Result<Self, String> {
+        let optional = |service: &&Service| service.optional;
+        let known: Vec<_> =
+            self.services.iter().filter(optional).map(|s| s.name.value.as_str()).collect();
+        if let Some(wrong) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(format!(
+                "{wrong:?} is no service that the lab can go without; there is {there}"
+            ));
+        }
+        self.services.retain(|service| !names.contains(&service.name.value));
+        Ok(self)
     }
 }
 

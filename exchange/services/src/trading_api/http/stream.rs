@@ -32,6 +32,8 @@ const DEPTH_MAX: usize = 100;
 /// Events between the one who writes them and the connection; a slow reader makes the writer wait, which then
 /// misses news and says so.
 const WRITTEN_MAX: usize = 64;
+/// Well within the time after which a proxy gives a quiet answer up.
+const KEPT_ALIVE_EVERY: Duration = Duration::from_secs(3);
 /// Who reads nothing for so long has gone, and gives its place up.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// A proxy that keeps answers until they are whole would keep these for ever.
@@ -72,7 +74,8 @@ pub(super) async fn stream(State(app): State<App>, Query(query): Query<Parameter
         }
     });
     let events = poll_fn(move |context| written.poll_recv(context));
-    ([UNBUFFERED], Sse::new(events).keep_alive(KeepAlive::default())).into_response()
+    ([UNBUFFERED], Sse::new(events).keep_alive(KeepAlive::new().interval(KEPT_ALIVE_EVERY)))
+        .into_response()
 }
 
 type Written = Result<Event, Infallible>;

@@ -108,7 +108,8 @@ torture: ## Kill it at random moments and compare the whole state: TORTURE_ROUND
 
 audit-runs: ## Kill, stop and freeze the exchange and its database under load, and audit it: AUDIT_RUNS (50), AUDIT_ORDERS (20000), AUDIT_SEED
 	$(CARGO) test -p exchange-services --test it --no-run
-	$(CARGO) test -p exchange-services --test it -- --ignored --nocapture --exact many_runs::no_run_loses_or_doubles_an_order
+	AUDIT_RUNS=$${AUDIT_RUNS:-50} AUDIT_ORDERS=$${AUDIT_ORDERS:-20000} \
+		$(CARGO) test -p exchange-services --test it -- --nocapture --exact many_runs::no_run_loses_or_doubles_an_order
 
 fuzz: ## Give every parser wrong bytes, FUZZ_SECONDS (20) each, led by coverage
 	@CARGO="$(CARGO)" scripts/fuzz.sh

@@ -1,6 +1,6 @@
 //! Many runs under load, each with faults and deaths at moments drawn at random, and an audit after each.
 //!
-//! Not a part of the suite, because it takes long: `make audit-runs`.
+//! The suite has one short run, `make audit-runs` as many as one likes.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::api::{Clients, NO_REDIS, Program};
 use crate::support::audit::audited;
-use crate::support::eventually;
 use crate::support::postgres::Postgres;
+use crate::support::{eventually, need};
 
 const CLIENTS: usize = 64;
 const FAULTS_A_RUN: usize = 4;
@@ -105,9 +105,8 @@ async fn befall(fault: Fault, random: &mut StdRng, program: &mut Program, postgr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a million orders take minutes: make audit-runs"]
 async fn no_run_loses_or_doubles_an_order() {
-    let (runs, orders): (u64, usize) = (asked("AUDIT_RUNS", 50), asked("AUDIT_ORDERS", 20_000));
+    let (runs, orders): (u64, usize) = (asked("AUDIT_RUNS", 1), asked("AUDIT_ORDERS", 2000));
     let first: u64 = asked("AUDIT_SEED", unix_us() % 1_000_000);
     eprintln!("AUDIT_SEED={first}: {runs} runs of at least {orders} acknowledged orders");
     let mut acknowledged = 0;
@@ -115,7 +114,7 @@ async fn no_run_loses_or_doubles_an_order() {
     for seed in first..first + runs {
         let began = monotonic();
         let mut random = StdRng::seed_from_u64(seed);
-        let mut postgres = Postgres::start().await.unwrap();
+        let mut postgres = need!(Postgres::start().await);
         let dir = tempfile::tempdir().unwrap();
         let journal = dir.path().join("journal");
         let mut program = Program::new(&journal, &postgres.config_text(), NO_REDIS, &[]);
